@@ -1,0 +1,2 @@
+//! Decodes and carries out the instructions that reach emulated memory.
+#![no_std]

@@ -1,0 +1,13 @@
+//! The neutral [`Exit`], [`Answer`] and [`Event`]: what the vendor crate and the VM say to each other.
+//!
+//! A vendor crate decodes each hardware exit once into an [`Exit`] that carries all its handler needs; the VM
+//! answers with an [`Answer`], which the vendor crate alone turns back into machine state.
+#![no_std]
+
+pub mod answer;
+pub mod exit;
+pub mod state;
+
+pub use answer::{Answer, Event, Stop, SystemWrite};
+pub use exit::{Access, Direction, Exit, GpaFault, PortAccess, StringAccess};
+pub use state::{Activity, CpuState, StartState};

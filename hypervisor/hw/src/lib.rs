@@ -1,0 +1,2 @@
+//! The machine: instructions, MSRs, ports, per-core state, VM entry.
+#![no_std]

@@ -1,0 +1,2 @@
+//! Nested page tables, generic over the entry format.
+#![no_std]

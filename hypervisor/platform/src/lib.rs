@@ -1,0 +1,2 @@
+//! What a guest is told: CPUID and MSR policy, ACPI tables, memory map.
+#![no_std]

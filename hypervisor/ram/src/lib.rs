@@ -1,0 +1,2 @@
+//! Guest memory: copies in and out, checked.
+#![no_std]

@@ -1,0 +1,14 @@
+//! Bit layouts, register numbers, VMCS encodings; address, size and time newtypes.
+//!
+//! No behaviour and no policy: what a manual defines, written once, with its document and section.
+//!
+//! Editions in use: Intel 64 and IA-32 Architectures Software Developer's Manual (SDM), order number
+//! 325462-083 and later; ACPI 6.5; UEFI 2.10; Linux `Documentation/arch/x86/boot.rst`.
+#![no_std]
+
+pub mod addr;
+pub mod cpu;
+pub mod time;
+
+pub use addr::{Gpa, Gva, Hpa, Msr, PAGE_SIZE, Port, Vector, Width};
+pub use time::{Hz, Ticks};

@@ -1,0 +1,2 @@
+//! A VM as a value; step turns an exit into an answer.
+#![no_std]

@@ -1,0 +1,2 @@
+//! VT-x over a VMCS trait: control selection, entry checks, exit decoding, injection.
+#![no_std]

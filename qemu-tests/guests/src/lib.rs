@@ -1,0 +1,2 @@
+//! What the tiny guests share.
+#![no_std]

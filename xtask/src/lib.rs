@@ -1,0 +1,1 @@
+//! What xtask and the emulator tests share.
