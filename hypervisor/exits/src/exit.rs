@@ -1,6 +1,6 @@
 //! What made the guest stop.
 
-use crate::CpuState;
+use spec::state::CpuState;
 use spec::{Gpa, Gva, Msr, Port, Vector, Width};
 
 /// One exit, decoded. Closed and total: a reason that we do not know is [`Exit::Unknown`].

@@ -6,8 +6,6 @@
 
 pub mod answer;
 pub mod exit;
-pub mod state;
 
 pub use answer::{Answer, Event, Stop, SystemWrite};
 pub use exit::{Access, Direction, Exit, GpaFault, PortAccess, StringAccess};
-pub use state::{Activity, CpuState, StartState};

@@ -8,6 +8,7 @@
 
 pub mod addr;
 pub mod cpu;
+pub mod state;
 pub mod time;
 
 pub use addr::{Gpa, Gva, Hpa, Msr, PAGE_SIZE, Port, Vector, Width};

@@ -1,6 +1,6 @@
-//! Register state that goes across the vendor boundary.
+//! Register state as values: a snapshot for one instruction, and the state at a start.
 
-use spec::cpu::{Cr0, Efer, Gprs, Rflags, Segment, TableRegister};
+use crate::cpu::{Cr0, Efer, Gprs, Rflags, Segment, TableRegister};
 
 /// The registers beside the general ones that decoding and carrying out one instruction need.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
