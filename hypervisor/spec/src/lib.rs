@@ -8,6 +8,7 @@
 
 pub mod addr;
 pub mod cpu;
+pub mod msr;
 pub mod state;
 pub mod time;
 
