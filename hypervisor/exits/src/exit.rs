@@ -1,6 +1,6 @@
 //! What made the guest stop.
 
-use spec::state::CpuState;
+use spec::state::{ControlState, CpuState};
 use spec::{Gpa, Gva, Msr, Port, Vector, Width};
 
 /// One exit, decoded. Closed and total: a reason that we do not know is [`Exit::Unknown`].
@@ -19,9 +19,11 @@ pub enum Exit {
     /// WRMSR; the value is EDX:EAX.
     MsrWrite(Msr),
     /// MOV to CR0, CLTS or LMSW, reduced to the value that CR0 would get.
-    Cr0Write(u64),
+    Cr0Write(ControlWrite),
     /// MOV to CR4.
-    Cr4Write(u64),
+    Cr4Write(ControlWrite),
+    /// WRMSR to IA32_EFER, apart from the others since its rules hang on the control registers.
+    EferWrite(ControlWrite),
     /// XSETBV; the register is ECX, the value EDX:EAX.
     Xsetbv,
     /// VMCALL or its like.
@@ -61,6 +63,15 @@ pub enum Exit {
     EntryFailed(u16),
     /// A reason that no part of us asked for.
     Unknown(u16),
+}
+
+/// A write to CR0, CR4 or IA32_EFER that the guest may not make without us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ControlWrite {
+    /// What the guest wants to write
+    pub value: u64,
+    /// The control registers before, as the guest sees them
+    pub old: ControlState,
 }
 
 /// The direction of an I/O access, as the guest sees it.

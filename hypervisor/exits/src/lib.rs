@@ -8,4 +8,4 @@ pub mod answer;
 pub mod exit;
 
 pub use answer::{Answer, Event, Stop, SystemWrite};
-pub use exit::{Access, Direction, Exit, GpaFault, PortAccess, StringAccess};
+pub use exit::{Access, ControlWrite, Direction, Exit, GpaFault, PortAccess, StringAccess};

@@ -38,8 +38,7 @@ impl CpuState {
     /// Whether the processor runs 64-bit code: IA-32e mode and CS.L.
     #[must_use]
     pub const fn is_64_bit(&self) -> bool {
-        self.efer & Efer::LMA.bits() != 0
-            && self.segments[Self::CS].rights & Segment::LONG != 0
+        self.efer & Efer::LMA.bits() != 0 && self.segments[Self::CS].rights & Segment::LONG != 0
     }
 
     /// Whether the processor runs in real-address mode.
@@ -53,6 +52,22 @@ impl CpuState {
     pub const fn is_virtual_8086(&self) -> bool {
         !self.is_real() && self.rflags & Rflags::VM.bits() != 0
     }
+}
+
+/// What the rules for writes to the control registers look at (SDM vol. 3, "Control Registers", and vol. 2,
+/// "MOV: Move to/from Control Registers").
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ControlState {
+    /// CR0 as the guest sees it
+    pub cr0: u64,
+    /// CR3
+    pub cr3: u64,
+    /// CR4 as the guest sees it
+    pub cr4: u64,
+    /// IA32_EFER
+    pub efer: u64,
+    /// CS.L: the processor runs 64-bit code
+    pub cs_long: bool,
 }
 
 /// Whether a vCPU runs instructions.
