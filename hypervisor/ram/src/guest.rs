@@ -1,0 +1,245 @@
+//! A guest's memory: its guest-physical ranges and the host frames behind them.
+
+use crate::{Extent, Window};
+use seam::{AccessError, GuestMem};
+use spec::{Gpa, Hpa};
+
+/// One range of guest-physical memory that lies in one range of host memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Slot {
+    /// First guest-physical address
+    pub gpa: Gpa,
+    /// The host memory behind it
+    pub host: Extent,
+}
+
+/// How many slots one guest may have: three ranges of guest RAM, over host memory in few pieces.
+pub const MAX_SLOTS: usize = 32;
+
+/// The RAM of one guest. It owns its frames: nobody else reads or writes them while this value lives.
+#[derive(Debug)]
+pub struct GuestRam {
+    window: Window,
+    slots: [Slot; MAX_SLOTS],
+    count: usize,
+}
+
+impl GuestRam {
+    /// A guest without memory.
+    #[must_use]
+    pub const fn new(window: Window) -> Self {
+        let none = Slot {
+            gpa: Gpa(0),
+            host: Extent {
+                start: Hpa(0),
+                len: 0,
+            },
+        };
+        Self {
+            window,
+            slots: [none; MAX_SLOTS],
+            count: 0,
+        }
+    }
+
+    /// Adds a slot. `false`, and nothing added, if it overlaps another in guest or host memory, wraps, is empty,
+    /// or there are too many.
+    #[must_use]
+    pub fn add(&mut self, slot: Slot) -> bool {
+        let (Some(g_end), Some(h_end)) = (
+            slot.gpa.checked_add(slot.host.len),
+            slot.host.start.checked_add(slot.host.len),
+        ) else {
+            return false;
+        };
+        let clash = self.slots().iter().any(|s| {
+            let g = slot.gpa.0 < s.gpa.0 + s.host.len && s.gpa.0 < g_end.0;
+            let h = slot.host.start.0 < s.host.start.0 + s.host.len && s.host.start.0 < h_end.0;
+            g || h
+        });
+        let Some(free) = self.slots.get_mut(self.count) else {
+            return false;
+        };
+        if clash || slot.host.len == 0 {
+            return false;
+        }
+        *free = slot;
+        self.count += 1;
+        true
+    }
+
+    /// The slots, in the order in which they were added.
+    #[must_use]
+    pub fn slots(&self) -> &[Slot] {
+        self.slots.get(..self.count).unwrap_or(&[])
+    }
+
+    /// Zeroes all of it; no vCPU of the guest runs meanwhile.
+    pub fn scrub(&mut self) {
+        for s in self.slots() {
+            // Slots lie in the window, or reads and writes would have failed as well.
+            let _ = self.window.scrub(s.host.start, s.host.len);
+        }
+    }
+
+    /// Host address of `gpa`, and the bytes from there to the end of its slot.
+    #[inline]
+    fn host(&self, gpa: Gpa) -> Option<(Hpa, u64)> {
+        self.slots().iter().find_map(|s| {
+            let offset = gpa.offset_from(s.gpa).filter(|&o| o < s.host.len)?;
+            Some((Hpa(s.host.start.0 + offset), s.host.len - offset))
+        })
+    }
+
+    /// Calls `f` with each piece of host memory behind `len` bytes at `gpa` and its offset in the range, after
+    /// checking that there is memory behind all of it.
+    fn pieces(
+        &self,
+        gpa: Gpa,
+        len: u64,
+        mut f: impl FnMut(Hpa, u64, u64) -> Option<()>,
+    ) -> Result<(), AccessError> {
+        gpa.checked_add(len).ok_or(AccessError::Absent)?;
+        for carry_out in [false, true] {
+            let mut done = 0;
+            while done < len {
+                let (host, room) = self.host(Gpa(gpa.0 + done)).ok_or(AccessError::Absent)?;
+                let n = room.min(len - done);
+                if carry_out {
+                    f(host, done, n).ok_or(AccessError::Absent)?;
+                }
+                done += n;
+            }
+        }
+        Ok(())
+    }
+
+    fn aligned_word(&self, gpa: Gpa) -> Result<Hpa, AccessError> {
+        if !gpa.is_aligned(8) {
+            return Err(AccessError::Width);
+        }
+        match self.host(gpa) {
+            Some((host, room)) if room >= 8 => Ok(host),
+            _ => Err(AccessError::Absent),
+        }
+    }
+}
+
+impl GuestMem for GuestRam {
+    fn read_into(&self, gpa: Gpa, into: &mut [u8]) -> Result<(), AccessError> {
+        let len = into.len() as u64;
+        self.pieces(gpa, len, |host, at, n| {
+            let part = into.get_mut(at as usize..(at + n) as usize)?;
+            self.window.read(host, part)
+        })
+    }
+
+    fn write_from(&self, gpa: Gpa, from: &[u8]) -> Result<(), AccessError> {
+        self.pieces(gpa, from.len() as u64, |host, at, n| {
+            self.window
+                .write(host, from.get(at as usize..(at + n) as usize)?)
+        })
+    }
+
+    fn zero(&self, gpa: Gpa, len: u64) -> Result<(), AccessError> {
+        const ZEROES: [u8; 512] = [0; 512];
+        self.pieces(gpa, len, |host, _, n| {
+            let mut done = 0;
+            while done < n {
+                let part = ZEROES.get(..(n - done).min(512) as usize)?;
+                self.window.write(Hpa(host.0 + done), part)?;
+                done += part.len() as u64;
+            }
+            Some(())
+        })
+    }
+
+    fn read_u64(&self, gpa: Gpa) -> Result<u64, AccessError> {
+        let host = self.aligned_word(gpa)?;
+        self.window.load(host).ok_or(AccessError::Absent)
+    }
+
+    fn compare_exchange_u64(&self, gpa: Gpa, old: u64, new: u64) -> Result<bool, AccessError> {
+        let host = self.aligned_word(gpa)?;
+        self.window
+            .compare_exchange(host, old, new)
+            .ok_or(AccessError::Absent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::tests::window;
+
+    fn slot(gpa: u64, host: u64, len: u64) -> Slot {
+        Slot {
+            gpa: Gpa(gpa),
+            host: Extent {
+                start: Hpa(host),
+                len,
+            },
+        }
+    }
+
+    fn two_slots() -> GuestRam {
+        let mut ram = GuestRam::new(window(0x4000 / 8));
+        assert!(ram.add(slot(0x1000, 0x2000, 0x1000)));
+        assert!(ram.add(slot(0x2000, 0x0, 0x1000)));
+        ram
+    }
+
+    #[test]
+    fn neighbours_in_guest_memory_are_one_range_wherever_their_frames_lie() {
+        let ram = two_slots();
+        assert_eq!(ram.write_from(Gpa(0x1ffe), &[1, 2, 3, 4]), Ok(()));
+        let mut back = [0; 4];
+        assert_eq!(ram.read_into(Gpa(0x1ffe), &mut back), Ok(()));
+        assert_eq!(back, [1, 2, 3, 4]);
+        assert_eq!(ram.window.load(Hpa(0)), Some(0x0403));
+        assert_eq!(ram.window.load(Hpa(0x2ff8)), Some(0x0201_0000_0000_0000));
+    }
+
+    #[test]
+    fn an_access_that_leaves_memory_does_nothing() {
+        let ram = two_slots();
+        assert_eq!(
+            ram.write_from(Gpa(0x2ffe), &[1, 2, 3, 4]),
+            Err(AccessError::Absent)
+        );
+        assert_eq!(ram.read_u64(Gpa(0x2ff8)), Ok(0));
+        assert_eq!(ram.read_u64(Gpa(0x3000)), Err(AccessError::Absent));
+        assert_eq!(ram.read_u64(Gpa(0x1001)), Err(AccessError::Width));
+        let mut b = [0; 2];
+        assert_eq!(
+            ram.read_into(Gpa(u64::MAX), &mut b),
+            Err(AccessError::Absent)
+        );
+        assert_eq!(ram.read_into(Gpa(0xfff), &mut b), Err(AccessError::Absent));
+        assert_eq!(ram.zero(Gpa(0x2000), 0x1001), Err(AccessError::Absent));
+    }
+
+    #[test]
+    fn a_frame_never_lies_behind_two_addresses() {
+        let mut ram = two_slots();
+        assert!(!ram.add(slot(0x8000, 0x2800, 0x1000)), "host overlap");
+        assert!(!ram.add(slot(0x1800, 0x3000, 0x1000)), "guest overlap");
+        assert!(!ram.add(slot(u64::MAX, 0x3000, 0x1000)), "wraps");
+        assert!(!ram.add(slot(0x8000, 0x3000, 0)), "empty");
+        assert!(ram.add(slot(0x8000, 0x3000, 0x1000)));
+    }
+
+    #[test]
+    fn scrubbing_leaves_nothing() {
+        let mut ram = two_slots();
+        assert_eq!(ram.write_from(Gpa(0x1000), &[0xff; 0x2000]), Ok(()));
+        ram.scrub();
+        let mut all = [1; 0x2000];
+        assert_eq!(ram.read_into(Gpa(0x1000), &mut all), Ok(()));
+        assert!(all.iter().all(|&b| b == 0));
+        assert_eq!(ram.write_from(Gpa(0x1000), &[0xff; 0x2000]), Ok(()));
+        assert_eq!(ram.zero(Gpa(0x1001), 0x1ffe), Ok(()));
+        assert_eq!(ram.read_into(Gpa(0x1000), &mut all), Ok(()));
+        assert_eq!(all.iter().map(|&b| u64::from(b)).sum::<u64>(), 2 * 0xff);
+    }
+}

@@ -1,0 +1,42 @@
+//! Frames for page tables, nested and the host's own.
+
+use crate::{Frames, Window};
+use seam::TableMem;
+use spec::{Hpa, PAGE_SIZE};
+
+/// Page-table memory out of the machine's free frames.
+#[derive(Debug)]
+pub struct FrameTables<'a> {
+    /// Where free frames come from
+    pub frames: &'a mut Frames,
+    /// How they are reached
+    pub window: Window,
+}
+
+impl TableMem for FrameTables<'_> {
+    fn alloc(&mut self) -> Option<Hpa> {
+        let frame = self.frames.take(PAGE_SIZE, PAGE_SIZE)?.start;
+        self.window.scrub_frame(frame)?;
+        Some(frame)
+    }
+
+    fn free(&mut self, frame: Hpa) {
+        // A frame that finds no room in the table of free ranges is lost, never given twice.
+        let _ = self.frames.add(crate::Extent {
+            start: frame,
+            len: PAGE_SIZE,
+        });
+    }
+
+    fn read(&self, frame: Hpa, index: usize) -> u64 {
+        self.window
+            .load(Hpa(frame.0 + 8 * (index as u64 & 511)))
+            .unwrap_or(0)
+    }
+
+    fn write(&mut self, frame: Hpa, index: usize, entry: u64) {
+        let _ = self
+            .window
+            .store(Hpa(frame.0 + 8 * (index as u64 & 511)), entry);
+    }
+}

@@ -1,0 +1,186 @@
+//! The window: all of RAM, mapped at one offset.
+// UNSAFETY: turns host-physical addresses into pointers; every access to physical memory goes through here.
+#![allow(unsafe_code)]
+
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use spec::{Hpa, PAGE_SIZE};
+
+/// Where physical memory is mapped. A copy of it is a licence to touch memory by address, so it is handed only to
+/// the owners of frames, all of them in this crate and in `hw`.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    base: *mut u8,
+    len: u64,
+}
+
+// SAFETY: the window is plain memory, valid from every core; who may touch which part is decided by ownership of
+// frames (see `new`), and all shared accesses are atomic.
+unsafe impl Send for Window {}
+// SAFETY: as above; the type has no state of its own.
+unsafe impl Sync for Window {}
+
+impl Window {
+    /// The window over the `len` bytes of physical memory from address zero that are mapped at `base`.
+    ///
+    /// # Safety
+    /// Each RAM address below `len` that is later given to a method is mapped at `base` plus its value, readable
+    /// and writable, as long as the window is used, and lies in memory that belongs to whoever calls the method:
+    /// no Rust reference to it exists elsewhere. `base` is 8-byte aligned.
+    #[must_use]
+    pub const unsafe fn new(base: *mut u8, len: u64) -> Self {
+        Self { base, len }
+    }
+
+    /// The pointer behind an address, for `len` bytes; `None` outside the window.
+    #[must_use]
+    pub fn pointer(&self, at: Hpa, len: u64) -> Option<*mut u8> {
+        if at.checked_add(len)?.0 > self.len {
+            return None;
+        }
+        Some(self.base.wrapping_add(usize::try_from(at.0).ok()?))
+    }
+
+    fn word(&self, at: Hpa) -> Option<&AtomicU64> {
+        if !at.is_aligned(8) {
+            return None;
+        }
+        let p = self.pointer(at, 8)?;
+        // SAFETY: mapped and owned per `new`, aligned as just checked; atomics may be shared with any writer.
+        Some(unsafe { AtomicU64::from_ptr(p.cast()) })
+    }
+
+    fn byte(&self, at: Hpa) -> Option<&AtomicU8> {
+        let p = self.pointer(at, 1)?;
+        // SAFETY: mapped and owned per `new`; atomics may be shared with any writer.
+        Some(unsafe { AtomicU8::from_ptr(p) })
+    }
+
+    /// Reads the aligned word at `at` once; `None` outside the window or if it is not aligned.
+    #[must_use]
+    pub fn load(&self, at: Hpa) -> Option<u64> {
+        Some(self.word(at)?.load(Relaxed))
+    }
+
+    /// Writes the aligned word at `at` once; `None` outside the window or if it is not aligned.
+    pub fn store(&self, at: Hpa, value: u64) -> Option<()> {
+        self.word(at)?.store(value, Relaxed);
+        Some(())
+    }
+
+    /// Replaces the aligned word at `at` if it is `old`; says whether it was.
+    pub fn compare_exchange(&self, at: Hpa, old: u64, new: u64) -> Option<bool> {
+        use core::sync::atomic::Ordering::SeqCst;
+        Some(
+            self.word(at)?
+                .compare_exchange(old, new, SeqCst, SeqCst)
+                .is_ok(),
+        )
+    }
+
+    /// Copies memory out, each aligned word read once; `None`, and nothing copied, outside the window.
+    pub fn read(&self, at: Hpa, into: &mut [u8]) -> Option<()> {
+        self.pointer(at, into.len() as u64)?;
+        let mut at = at;
+        let (head, rest) = into.split_at_mut(into.len().min(head_len(at)));
+        for b in head {
+            *b = self.byte(at)?.load(Relaxed);
+            at.0 += 1;
+        }
+        let mut words = rest.chunks_exact_mut(8);
+        for w in &mut words {
+            w.copy_from_slice(&self.load(at)?.to_le_bytes());
+            at.0 += 8;
+        }
+        for b in words.into_remainder() {
+            *b = self.byte(at)?.load(Relaxed);
+            at.0 += 1;
+        }
+        Some(())
+    }
+
+    /// Copies `from` into memory, each aligned word written once; `None`, and nothing written, outside the window.
+    pub fn write(&self, at: Hpa, from: &[u8]) -> Option<()> {
+        self.pointer(at, from.len() as u64)?;
+        let mut at = at;
+        let (head, rest) = from.split_at(from.len().min(head_len(at)));
+        for b in head {
+            self.byte(at)?.store(*b, Relaxed);
+            at.0 += 1;
+        }
+        let (words, tail) = rest.as_chunks::<8>();
+        for w in words {
+            self.store(at, u64::from_le_bytes(*w))?;
+            at.0 += 8;
+        }
+        for b in tail {
+            self.byte(at)?.store(*b, Relaxed);
+            at.0 += 1;
+        }
+        Some(())
+    }
+
+    /// Zeroes memory that nobody else touches meanwhile (a frame just taken, the RAM of a VM that does not run);
+    /// `None`, and nothing written, outside the window.
+    pub(crate) fn scrub(&self, at: Hpa, len: u64) -> Option<()> {
+        let p = self.pointer(at, len)?;
+        let len = usize::try_from(len).ok()?;
+        // SAFETY: mapped and owned per `new`, and the caller's alone per this method's contract.
+        unsafe { p.write_bytes(0, len) };
+        Some(())
+    }
+
+    /// The whole frame at `at` as words, to be filled by its owner before hardware sees it.
+    pub(crate) fn scrub_frame(&self, at: Hpa) -> Option<()> {
+        self.scrub(at, PAGE_SIZE)
+    }
+}
+
+/// Bytes from `at` up to the next 8-byte boundary.
+fn head_len(at: Hpa) -> usize {
+    ((8 - (at.0 & 7)) & 7) as usize
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::boxed::Box;
+    use std::vec;
+
+    /// A window over `words` words of the test's own.
+    pub(crate) fn window(words: usize) -> Window {
+        let memory: &'static mut [u64] = Box::leak(vec![0u64; words].into_boxed_slice());
+        // SAFETY: the leaked words are mapped for ever, and no reference to them is kept.
+        unsafe { Window::new(memory.as_mut_ptr().cast(), words as u64 * 8) }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 8 } else { 256 }, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn what_is_written_anywhere_is_read_back(at in 0u64..600, data in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let w = window(64);
+            let fits = at + data.len() as u64 <= 512;
+            prop_assert_eq!(w.write(Hpa(at), &data).is_some(), fits);
+            let mut all = [0u8; 512];
+            prop_assert!(w.read(Hpa(0), &mut all).is_some());
+            let mut want = [0u8; 512];
+            if fits {
+                want[at as usize..at as usize + data.len()].copy_from_slice(&data);
+            }
+            prop_assert_eq!(all, want);
+        }
+    }
+
+    #[test]
+    fn nothing_is_reached_past_the_end() {
+        let w = window(4);
+        assert_eq!(w.load(Hpa(32)), None);
+        assert_eq!(w.load(Hpa(25)), None);
+        assert_eq!(w.load(Hpa(u64::MAX)), None);
+        assert_eq!(w.scrub(Hpa(24), 9), None);
+        assert_eq!(w.compare_exchange(Hpa(8), 1, 2), Some(false));
+        assert_eq!(w.compare_exchange(Hpa(8), 0, 2), Some(true));
+        assert_eq!(w.load(Hpa(8)), Some(2));
+    }
+}
