@@ -1,2 +1,96 @@
 //! Puts a guest kernel into guest memory and says how its first vCPU starts.
+//!
+//! Three kinds of file: a Linux bzImage, entered by the 64-bit boot protocol; an ELF64 executable; bytes for one
+//! address. All but a flat binary in real mode are entered the same way, which is the Linux 64-bit one
+//! (`Documentation/arch/x86/boot.rst`, "64-bit Boot Protocol"): RSI holds the address of a zero page that tells
+//! of memory map, command line, initial RAM disk and ACPI tables; interrupts are off; there is no stack. A GDT
+//! is loaded that has flat 32-bit code at selector 0x08, 64-bit code at 0x10 and data at 0x18, and in 64-bit mode
+//! the first 4 GiB are mapped one to one. GDT, page tables, zero page and command line lie in low RAM that the
+//! map shows as usable: the guest copies what it wants to keep before it uses that memory otherwise.
 #![no_std]
+
+extern crate alloc;
+
+mod bzimage;
+mod elf64;
+mod error;
+mod flat;
+mod handoff;
+mod place;
+mod start;
+
+pub use error::LoadError;
+
+use place::Placer;
+use seam::GuestMem;
+use spec::Gpa;
+use spec::linux::MemoryRange;
+use spec::state::StartState;
+
+/// What kind of file a kernel is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// By its magic numbers: bzImage or ELF64
+    Auto,
+    /// Linux bzImage, version 2.12 or later of the boot protocol, with a 64-bit entry point
+    BzImage,
+    /// ELF64 executable for x86-64, entered in 64-bit mode at its entry point taken as a physical address
+    Elf64,
+    /// Bytes for one address
+    Flat {
+        /// Where the first byte goes and execution starts
+        load: Gpa,
+        /// The mode in which it starts
+        start: Start,
+    },
+}
+
+/// The processor mode in which a flat binary starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// Real-address mode, CS:IP = load >> 4 : load & 15, all else as after reset (SDM vol. 3, "Processor State
+    /// After Reset") but for EDX, which is zero
+    Real,
+    /// Protected mode, flat 32-bit segments, no paging
+    Protected,
+    /// 64-bit mode
+    Long,
+}
+
+/// What is to be started.
+#[derive(Clone, Copy, Debug)]
+pub struct Image<'a> {
+    /// Kind of the kernel file
+    pub format: Format,
+    /// The kernel file
+    pub kernel: &'a [u8],
+    /// The initial RAM disk
+    pub initrd: Option<&'a [u8]>,
+    /// Kernel command line, without a NUL
+    pub cmdline: &'a str,
+}
+
+/// Puts `image` into the guest's memory, which `map` describes, and gives the state in which its first vCPU
+/// starts. Writes only to the [`spec::linux::E820Kind::Ram`] ranges of `map`; `rsdp` is where the ACPI tables begin.
+///
+/// # Errors
+/// A [`LoadError`] that says what is wrong with the file, or what does not fit. Guest memory may have been
+/// written to by then.
+pub fn load(
+    image: &Image<'_>,
+    map: &[MemoryRange],
+    rsdp: Gpa,
+    mem: &impl GuestMem,
+) -> Result<StartState, LoadError> {
+    let mut place = Placer::new(map);
+    match image.format {
+        Format::Auto if elf64::is_elf(image.kernel) => elf64::load(image, &mut place, rsdp, mem),
+        Format::Auto if bzimage::is_bzimage(image.kernel) => {
+            bzimage::load(image, &mut place, rsdp, mem)
+        }
+        Format::Auto => Err(LoadError::Unrecognised),
+        Format::BzImage => bzimage::load(image, &mut place, rsdp, mem),
+        Format::Elf64 => elf64::load(image, &mut place, rsdp, mem),
+        Format::Flat { load, start } => flat::load(image, load, start, &mut place, rsdp, mem),
+    }
+}

@@ -8,7 +8,11 @@
 
 pub mod addr;
 pub mod cpu;
+pub mod ept;
+pub mod memory_type;
+pub mod linux;
 pub mod msr;
+pub mod pte;
 pub mod state;
 pub mod time;
 

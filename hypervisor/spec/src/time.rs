@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// A reading of, or a distance on, the host's time-stamp counter.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize,
+)]
 #[repr(transparent)]
 pub struct Ticks(pub u64);
 
