@@ -1,2 +1,10 @@
 //! Chips: UART, local APIC, I/O APIC, CMOS clock, ACPI PM; glue beside each.
+//!
+//! A chip is a state machine: it knows no address, no lock, no vCPU and no clock. Whoever calls it says which
+//! register is meant and what time it is, and carries out what it answers. Any access in any order is answered
+//! without panic; nothing is allocated after creation.
 #![no_std]
+
+pub mod uart;
+
+pub use uart::Uart;

@@ -6,15 +6,20 @@
 //! 325462-083 and later; ACPI 6.5; UEFI 2.10; Linux `Documentation/arch/x86/boot.rst`.
 #![no_std]
 
+pub mod acpi_pm;
 pub mod addr;
+pub mod apic;
+pub mod cmos;
 pub mod cpu;
 pub mod ept;
-pub mod memory_type;
+pub mod ioapic;
 pub mod linux;
+pub mod memory_type;
 pub mod msr;
 pub mod pte;
 pub mod state;
 pub mod time;
+pub mod uart;
 
 pub use addr::{Gpa, Gva, Hpa, Msr, PAGE_SIZE, Port, Vector, Width};
 pub use time::{Hz, Ticks};
