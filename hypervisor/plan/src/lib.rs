@@ -5,6 +5,23 @@
 extern crate alloc;
 
 pub mod bundle;
+mod document;
+mod excerpt;
+mod facts;
+mod file;
+mod fit;
+pub mod layout;
 mod model;
+mod nearest;
+mod refusal;
+mod syntax;
+mod table;
+mod text;
+mod units;
+mod vm;
 
+pub use document::{MAX_VMS, parse};
+pub use facts::Facts;
 pub use model::{Format, Plan, Start, Vm};
+pub use refusal::Refusal;
+pub use text::{MAX_TEXT, text};

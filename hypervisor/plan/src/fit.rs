@@ -1,0 +1,111 @@
+//! Whether files fit into a guest's memory, by their sizes alone.
+
+use crate::Start;
+use crate::layout::{self, HOLE};
+use crate::refusal::{Finding, Findings};
+use crate::units::Bytes;
+use alloc::format;
+use alloc::string::String;
+use spec::Gpa;
+use toml::Spanned;
+
+/// Checks that kernel and initrd fit into the RAM below 4 GiB, where the boot protocols want them. That is
+/// necessary, not sufficient: what a kernel needs to unpack itself is in its header, which the loader reads.
+pub(crate) fn files(
+    kernel: Option<u64>,
+    initrd: Option<u64>,
+    memory: &Spanned<u64>,
+    findings: &mut Findings,
+) {
+    let Some(kernel) = kernel else { return };
+    let sum = kernel.saturating_add(initrd.unwrap_or(0));
+    let hole = HOLE.end - HOLE.start;
+    let room = (*memory.get_ref())
+        .min(layout::LOW_RAM_LIMIT)
+        .saturating_sub(hole);
+    if sum <= room {
+        return;
+    }
+    let (what, note) = match initrd {
+        Some(initrd) => (
+            "kernel and initrd do not fit into the VM's memory",
+            format!("kernel {kernel} + initrd {initrd} = {sum} bytes"),
+        ),
+        None => (
+            "the kernel does not fit into the VM's memory",
+            format!("the kernel has {sum} bytes"),
+        ),
+    };
+    let least = sum
+        .checked_add(hole)
+        .and_then(|n| n.checked_next_multiple_of(2 << 20));
+    findings.add(
+        Finding::new(what, memory.span())
+            .label(format!("this leaves room for {room} bytes"))
+            .note(note)
+            .mend(
+                match least.filter(|least| *least <= layout::LOW_RAM_LIMIT) {
+                    Some(least) => format!(
+                        "give it more than {}: a kernel also needs room to unpack and run",
+                        Bytes(least)
+                    ),
+                    None => format!(
+                        "use smaller files: they must lie below {:#x}",
+                        layout::LOW_RAM_LIMIT
+                    ),
+                },
+            ),
+    );
+}
+
+/// Checks that a flat binary lies in RAM that its start mode reaches.
+pub(crate) fn flat(
+    place: &Spanned<(Gpa, Start)>,
+    size: Option<u64>,
+    memory: &Spanned<u64>,
+    findings: &mut Findings,
+) {
+    let (load, start) = *place.get_ref();
+    // At least its first byte, where its size is not known.
+    let size = size.unwrap_or(1);
+    let end = load.0.saturating_add(size);
+    let [low, main, _] = layout::ram(*memory.get_ref());
+    let in_low = low.contains(&load.0) && end <= low.end;
+    let in_main = start != Start::Real && main.contains(&load.0) && end <= main.end;
+    if in_low || in_main {
+        return;
+    }
+    let (what, mend): (&str, String) = match start {
+        Start::Real => (
+            "a flat binary that starts in real mode must lie below the display's memory",
+            format!("it must end at {:#x} or below", low.end),
+        ),
+        _ if load.0 < HOLE.end && end > HOLE.start && HOLE.end.saturating_add(size) <= main.end => {
+            (
+                "the flat binary overlaps the hole in the VM's memory",
+                "load = \"0x100000\" would do".into(),
+            )
+        }
+        _ => (
+            "the flat binary does not fit into the VM's memory",
+            format!(
+                "it must lie from {:#x} to {:#x}, or below {:#x}",
+                main.start, main.end, low.end
+            ),
+        ),
+    };
+    let sum = format!("{:#x} + {size} bytes = {end:#x}", load.0);
+    findings.add(
+        Finding::new(what, place.span())
+            .label(format!("it would lie from {:#x} to {end:#x}", load.0))
+            .related(
+                memory.span(),
+                format!(
+                    "RAM up to {:#x}, none from {:#x} to {:#x}",
+                    main.end, HOLE.start, HOLE.end
+                ),
+            )
+            .note(sum)
+            .mend(mend),
+    );
+}
