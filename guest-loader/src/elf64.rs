@@ -6,7 +6,7 @@ use crate::{Image, LoadError, Start, start};
 use elf::abi;
 use elf::endian::LittleEndian;
 use elf::file::{Class, FileHeader, parse_ident};
-use elf::parse::ParseAt;
+use elf::parse::{ParseAt, ParseError};
 use elf::segment::{ProgramHeader, SegmentTable};
 use seam::GuestMem;
 use spec::Gpa;
@@ -67,7 +67,10 @@ fn file_header(file: &[u8]) -> Result<FileHeader<LittleEndian>, LoadError> {
     let ident = file.get(..abi::EI_NIDENT).ok_or(short)?;
     let class = ident[abi::EI_CLASS];
     let wrong = |machine| LoadError::ElfMachine { class, machine };
-    let ident = parse_ident::<LittleEndian>(ident).map_err(|_| wrong(0))?;
+    let ident = parse_ident::<LittleEndian>(ident).map_err(|e| match e {
+        ParseError::UnsupportedElfClass(_) | ParseError::UnsupportedElfEndianness(_) => wrong(0),
+        _ => LoadError::ElfHeaders,
+    })?;
     if ident.1 != Class::ELF64 {
         return Err(wrong(0));
     }

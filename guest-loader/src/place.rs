@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(p.lowest(0xa_0000, 0x1000, 0, 1 << 32), Some(Gpa(0x10_0000)));
         assert_eq!(p.highest(0x1001, 1 << 32), Some(Gpa(0x1f_e000)));
         assert_eq!(p.highest(1, 1 << 32), Some(Gpa(0x1f_d000)));
-        assert_eq!(p.highest(0x1000, 0x18_0000), Some(Gpa(0x17_f000)));
+        assert_eq!(p.highest(0x1000, 0x1f_0000), Some(Gpa(0x1e_f000)));
         assert_eq!(p.lowest(0x10_0000, 0x1000, 0, 1 << 32), None);
         assert_eq!(p.lowest(0x1000, 0x1000, u64::MAX, u64::MAX), None);
     }
