@@ -19,6 +19,8 @@ pub enum Answer {
         length: u8,
         /// New RFLAGS
         rflags: u64,
+        /// New stack pointer, if the instruction changed it
+        rsp: Option<u64>,
     },
     /// Deliver this to the guest; RIP stays.
     Inject(Event),
@@ -67,6 +69,8 @@ impl Event {
 /// A change of a register that lives in the vendor's control structure or in the processor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SystemWrite {
+    /// The stack pointer, which hardware keeps
+    Rsp(u64),
     /// CR0, already judged
     Cr0(u64),
     /// CR4, already judged

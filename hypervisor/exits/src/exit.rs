@@ -1,5 +1,6 @@
 //! What made the guest stop.
 
+use spec::cpu::Gpr;
 use spec::state::{ControlState, CpuState};
 use spec::{Gpa, Gva, Msr, Port, Vector, Width};
 
@@ -24,6 +25,10 @@ pub enum Exit {
     Cr4Write(ControlWrite),
     /// WRMSR to IA32_EFER, apart from the others since its rules hang on the control registers.
     EferWrite(ControlWrite),
+    /// MOV from CR8 to this register. The task priority is the local APIC's, never the host's.
+    Cr8Read(Gpr),
+    /// MOV to CR8.
+    Cr8Write(u64),
     /// XSETBV; the register is ECX, the value EDX:EAX.
     Xsetbv,
     /// VMCALL or its like.
