@@ -1,2 +1,22 @@
 //! The machine: instructions, MSRs, ports, per-core state, VM entry.
+//!
+//! Privileged instructions are here and nowhere else but in `boot`. Each module says what its `unsafe` is for.
 #![no_std]
+
+extern crate alloc;
+
+pub mod apic;
+pub mod control;
+pub mod core_local;
+pub mod cpuid;
+pub mod entry;
+pub mod firmware;
+pub mod idle;
+pub mod ioapic;
+pub mod msr;
+pub mod pic;
+pub mod port;
+pub mod segments;
+pub mod trap;
+pub mod tsc;
+pub mod vmx_ops;

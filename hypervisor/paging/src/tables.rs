@@ -74,6 +74,11 @@ impl<F: Format, M: TableMem> Tables<F, M> {
         Ok(Self { format, mem, root })
     }
 
+    /// Tables that somebody else made, to be looked at. Nothing is checked: `root` leads to well-formed tables.
+    pub const fn existing(format: F, mem: M, root: Hpa) -> Self {
+        Self { format, mem, root }
+    }
+
     /// The frame of the root table.
     pub fn root(&self) -> Hpa {
         self.root

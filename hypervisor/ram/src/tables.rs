@@ -1,28 +1,30 @@
 //! Frames for page tables, nested and the host's own.
 
-use crate::{Frames, Window};
+use crate::{Extent, Frames, Window};
 use seam::TableMem;
 use spec::{Hpa, PAGE_SIZE};
+use spin::Mutex;
 
-/// Page-table memory out of the machine's free frames.
-#[derive(Debug)]
+/// Page-table memory out of the machine's free frames. The lock is held for one frame at a time, when a VM is made or
+/// ends; never on an exit.
+#[derive(Clone, Copy, Debug)]
 pub struct FrameTables<'a> {
     /// Where free frames come from
-    pub frames: &'a mut Frames,
+    pub frames: &'a Mutex<Frames>,
     /// How they are reached
     pub window: Window,
 }
 
 impl TableMem for FrameTables<'_> {
     fn alloc(&mut self) -> Option<Hpa> {
-        let frame = self.frames.take(PAGE_SIZE, PAGE_SIZE)?.start;
+        let frame = self.frames.lock().take(PAGE_SIZE, PAGE_SIZE)?.start;
         self.window.scrub_frame(frame)?;
         Some(frame)
     }
 
     fn free(&mut self, frame: Hpa) {
         // A frame that finds no room in the table of free ranges is lost, never given twice.
-        let _ = self.frames.add(crate::Extent {
+        let _ = self.frames.lock().add(Extent {
             start: frame,
             len: PAGE_SIZE,
         });

@@ -1,0 +1,103 @@
+//! What the loader handed over, taken out of its types: nothing else knows `bootloader_api`.
+// UNSAFETY: pointers in the boot information become slices.
+#![allow(unsafe_code)]
+
+use alloc::vec::Vec;
+use bootloader_api::info::MemoryRegionKind;
+use bootloader_api::{BootInfo, BootloaderConfig, config::Mapping};
+use ram::{Extent, Frames};
+use spec::Hpa;
+
+/// What the hypervisor wants of its loader.
+pub(crate) static CONFIG: BootloaderConfig = {
+    let mut config = BootloaderConfig::new_default();
+    config.mappings.physical_memory = Some(Mapping::Dynamic);
+    config.kernel_stack_size = 64 * 1024;
+    config
+};
+
+/// Memory below this is left alone: real-mode structures of the firmware, and start-up code of other cores.
+const LOW_MEMORY: u64 = 1 << 20;
+
+/// The machine as the loader left it.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    /// Where physical memory is mapped
+    pub(crate) window: *mut u8,
+    /// One past the highest address of memory in the map
+    pub(crate) memory_end: u64,
+    /// Ranges that must stay mapped: RAM, ours or free, and the firmware's tables
+    pub(crate) mapped: Vec<Extent>,
+    /// The loader's stack, on which we run
+    pub(crate) stack: (u64, u64),
+    /// The bundle
+    pub(crate) bundle: &'static [u8],
+    /// ACPI RSDP
+    pub(crate) rsdp: Option<Hpa>,
+}
+
+/// UEFI memory types of ACPI tables (UEFI 2.10, section 7.2, "Memory Type Usage after ExitBootServices").
+const ACPI_RECLAIM: u32 = 9;
+const ACPI_NVS: u32 = 10;
+
+/// Puts what is free into `frames`. The first step: there is no heap yet.
+pub(crate) fn free_memory(info: &BootInfo, frames: &mut Frames) {
+    for r in info.memory_regions.iter() {
+        let start = r.start.max(LOW_MEMORY);
+        if r.kind == MemoryRegionKind::Usable && r.end > start {
+            // What does not fit the table of ranges stays unused.
+            let _ = frames.add(Extent {
+                start: Hpa(start),
+                len: r.end - start,
+            });
+        }
+    }
+}
+
+/// Where physical memory is mapped; `None` if the loader did not map it.
+pub(crate) fn window(info: &BootInfo) -> Option<*mut u8> {
+    Some(info.physical_memory_offset.into_option()? as *mut u8)
+}
+
+/// Takes over the boot information.
+///
+/// # Errors
+/// What is missing.
+pub(crate) fn machine(info: &'static BootInfo) -> Result<Machine, &'static str> {
+    let window = window(info).ok_or("the loader did not map physical memory")?;
+    let ramdisk = info
+        .ramdisk_addr
+        .into_option()
+        .ok_or("the loader gave no bundle")?;
+    let mut mapped = Vec::new();
+    let mut memory_end = 0;
+    for r in info.memory_regions.iter() {
+        let ours = match r.kind {
+            MemoryRegionKind::Usable | MemoryRegionKind::Bootloader => true,
+            MemoryRegionKind::UnknownUefi(t) => t == ACPI_RECLAIM || t == ACPI_NVS,
+            _ => false,
+        };
+        if ours && r.end > r.start {
+            mapped.push(Extent {
+                start: Hpa(r.start),
+                len: r.end - r.start,
+            });
+            memory_end = memory_end.max(r.end);
+        }
+    }
+    Ok(Machine {
+        window,
+        memory_end,
+        mapped,
+        stack: (info.kernel_stack_bottom, info.kernel_stack_len),
+        // SAFETY: the loader put the bundle into memory of its own kind, which is never given to anyone, and mapped
+        // it as long as the window is; nobody writes it.
+        bundle: unsafe {
+            core::slice::from_raw_parts(
+                ramdisk as *const u8,
+                usize::try_from(info.ramdisk_len).map_err(|_| "the bundle is too large")?,
+            )
+        },
+        rsdp: info.rsdp_addr.into_option().map(Hpa),
+    })
+}

@@ -1,0 +1,192 @@
+//! The hypervisor's own memory: heap and page tables.
+// UNSAFETY: hands memory to the heap, names the image's bounds, loads the tables.
+#![allow(unsafe_code)]
+
+use crate::boot::Machine;
+use core::ptr::NonNull;
+use linked_list_allocator::LockedHeap;
+use paging::{Entry, Format, Hva, Level, Long, Rights, Tables};
+use plan::bundle::MemorySpan;
+use ram::{FrameTables, Frames, Window};
+use seam::TableMem;
+use spec::memory_type::MemoryType;
+use spec::{Hpa, PAGE_SIZE};
+use spin::Mutex;
+
+/// For plans, policy tables, chips: all that is made when a VM is. Frames of guests and tables are not from here.
+const HEAP: u64 = 1 << 20;
+
+/// Device registers are mapped from here on, a page each.
+const DEVICES: u64 = 0xffff_fe00_0000_0000;
+/// Stacks are mapped from here on, each above a page that is not mapped.
+const STACKS: u64 = 0xffff_fd00_0000_0000;
+
+#[global_allocator]
+static ALLOCATOR: LockedHeap = LockedHeap::empty();
+
+/// Makes the heap out of free frames, reached through the loader's mapping of physical memory.
+pub(crate) fn start_heap(frames: &mut Frames, window: *mut u8) -> bool {
+    let Some(extent) = frames.take(HEAP, PAGE_SIZE) else {
+        return false;
+    };
+    // SAFETY: the loader maps all RAM at `window`, and so do our own tables; the frames are nobody else's.
+    unsafe {
+        ALLOCATOR
+            .lock()
+            .init(window.wrapping_add(extent.start.0 as usize), HEAP as usize);
+    }
+    true
+}
+
+/// Bytes of the heap in use.
+pub(crate) fn heap_used() -> usize {
+    ALLOCATOR.lock().used()
+}
+
+/// The host's address space, ours from [`AddressSpace::enter`] on.
+pub(crate) struct AddressSpace {
+    tables: Tables<Long, FrameTables<'static>>,
+    memory: FrameTables<'static>,
+    devices: u64,
+    stacks: u64,
+}
+
+type Made<T> = Result<T, paging::Error<Hva>>;
+
+impl AddressSpace {
+    /// Builds tables that map RAM (no execute), the image as the loader mapped it (W^X), and the stack between two holes;
+    /// nothing else, and nothing in the lower half. Then loads them.
+    ///
+    /// # Errors
+    /// Frames ran out, or the loader's mapping is not W^X.
+    pub(crate) fn enter(
+        machine: &Machine,
+        frames: &'static Mutex<Frames>,
+        window: Window,
+    ) -> Made<Self> {
+        let memory = FrameTables { frames, window };
+        let format = Long {
+            largest: if hw::cpuid::leaf(0x8000_0001, 0)[3] >> 26 & 1 != 0 {
+                Level::GIB_1
+            } else {
+                Level::MIB_2
+            },
+            global: true,
+        };
+        let mut tables = Tables::new(format, memory)?;
+        for m in &machine.mapped {
+            let at = Hva(machine.window as u64 + m.start.0);
+            tables.map(at, m.start, m.len, Rights::RW, MemoryType::WriteBack)?;
+        }
+        let loader = Tables::existing(format, memory, Hpa(hw::control::cr3() & !(PAGE_SIZE - 1)));
+        let (stack, stack_len) = machine.stack;
+        for (from, to) in [image(), (stack, stack + stack_len)] {
+            let mut at = from & !(PAGE_SIZE - 1);
+            while at < to {
+                if let Some((frame, rights, _)) = loader.translate(Hva(at)) {
+                    tables.map(Hva(at), frame, PAGE_SIZE, rights, MemoryType::WriteBack)?;
+                }
+                at += PAGE_SIZE;
+            }
+        }
+        // SAFETY: image, stack, heap and window are mapped at the addresses that they had.
+        unsafe { hw::control::load_tables(tables.root()) };
+        Ok(Self {
+            tables,
+            memory,
+            devices: DEVICES,
+            stacks: STACKS,
+        })
+    }
+
+    /// Maps a page of device registers, uncached.
+    ///
+    /// # Errors
+    /// Frames ran out, or the page's address is not one.
+    pub(crate) fn map_device(&mut self, page: Hpa) -> Made<NonNull<u8>> {
+        let at = self.devices;
+        self.tables
+            .map(Hva(at), page, PAGE_SIZE, Rights::RW, MemoryType::Uncacheable)?;
+        self.devices += PAGE_SIZE;
+        NonNull::new(at as *mut u8).ok_or(paging::Error::Range)
+    }
+
+    /// Makes a stack of `pages` pages and gives its top. What runs over its end meets the hole below it.
+    ///
+    /// # Errors
+    /// Frames ran out.
+    pub(crate) fn stack(&mut self, pages: u64) -> Made<u64> {
+        let mut at = self.stacks + PAGE_SIZE;
+        for _ in 0..pages {
+            let frame = self.memory.alloc().ok_or(paging::Error::Frames)?;
+            self.tables
+                .map(Hva(at), frame, PAGE_SIZE, Rights::RW, MemoryType::WriteBack)?;
+            at += PAGE_SIZE;
+        }
+        self.stacks = at;
+        Ok(at)
+    }
+
+    /// Makes tables for calls of the firmware: its runtime memory one to one, and all that we have mapped.
+    ///
+    /// # Errors
+    /// Frames ran out, or the ranges make no sense.
+    pub(crate) fn firmware(&self, runtime: &[MemorySpan]) -> Made<Hpa> {
+        let mut memory = self.memory;
+        let mut tables = Tables::new(RuntimeServices, memory)?;
+        for m in runtime {
+            tables.map(Hva(m.start.0), m.start, m.len, Rights::RWX, MemoryType::WriteBack)?;
+        }
+        for upper in 256..512 {
+            let entry = memory.read(self.tables.root(), upper);
+            memory.write(tables.root(), upper, entry);
+        }
+        Ok(tables.root())
+    }
+}
+
+/// First and one past the last address of our own image.
+fn image() -> (u64, u64) {
+    unsafe extern "C" {
+        static __executable_start: u8;
+        static _end: u8;
+    }
+    // Only the addresses count: the linker puts the symbols around the image.
+    (
+        &raw const __executable_start as u64,
+        &raw const _end as u64,
+    )
+}
+
+/// The format for firmware's runtime memory, which may hold code and data in one page, so that W^X cannot be had there.
+struct RuntimeServices;
+
+impl RuntimeServices {
+    const LONG: Long = Long {
+        largest: Level::MIB_2,
+        global: false,
+    };
+}
+
+impl Format for RuntimeServices {
+    type Address = Hva;
+
+    fn largest(&self) -> Level {
+        Self::LONG.largest()
+    }
+
+    fn table(&self, frame: Hpa) -> u64 {
+        Self::LONG.table(frame)
+    }
+
+    fn page(&self, level: Level, frame: Hpa, _: Rights, cache: MemoryType) -> Option<u64> {
+        let executable = Self::LONG.page(level, frame, Rights::RX, cache)?;
+        let writable = Self::LONG.page(level, frame, Rights::RW, cache)?;
+        let no_execute = writable & !executable & (1 << 63);
+        Some((executable | writable) & !no_execute)
+    }
+
+    fn decode(&self, level: Level, entry: u64) -> Entry {
+        Self::LONG.decode(level, entry)
+    }
+}

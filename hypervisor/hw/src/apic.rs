@@ -1,0 +1,171 @@
+//! The host's local APIC, in x2APIC mode where there is one.
+// UNSAFETY: MSR and MMIO accesses to the local APIC.
+#![allow(unsafe_code)]
+
+use crate::{cpuid, msr, tsc};
+use core::ptr::NonNull;
+use spec::apic::{Lvt, Svr, register};
+use spec::msr::{APIC_BASE, ApicBase, TSC_DEADLINE, X2APIC_FIRST};
+use spec::{Hpa, Msr, Ticks, Vector};
+
+/// Divide configuration 1011b: the timer counts every cycle of its clock.
+const DIVIDE_BY_1: u32 = 0b1011;
+
+/// Vector of spurious interrupts, which need no EOI.
+pub const SPURIOUS: Vector = Vector(0xff);
+
+#[derive(Clone, Copy, Debug)]
+enum Access {
+    X2apic,
+    Xapic(NonNull<u32>),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    /// The deadline is a TSC value.
+    Deadline,
+    /// A count-down; a TSC tick is `counts / 2^32` counts.
+    OneShot { counts: u64 },
+}
+
+/// This core's local APIC.
+#[derive(Debug)]
+pub struct LocalApic {
+    access: Access,
+    timer: Timer,
+    timer_vector: Vector,
+}
+
+/// Physical address of the xAPIC registers.
+#[must_use]
+pub fn mmio_base() -> Hpa {
+    // SAFETY: the MSR exists on every processor with a local APIC, which VT-x has.
+    Hpa(unsafe { msr::read(APIC_BASE) } & 0x000f_ffff_ffff_f000)
+}
+
+impl LocalApic {
+    /// Takes over the local APIC of this core: enabled, all local sources masked, timer stopped.
+    ///
+    /// # Safety
+    /// Called once per core, interrupts off; `mmio` is the page of [`mmio_base`], mapped uncached.
+    pub unsafe fn take(mmio: NonNull<u8>, timer_vector: Vector) -> Self {
+        // SAFETY: as in `mmio_base`; the transition from xAPIC to x2APIC is legal at any time.
+        let access = unsafe {
+            let base = msr::read(APIC_BASE);
+            if cpuid::leaf1_ecx(21) {
+                msr::write(APIC_BASE, base | (ApicBase::EN | ApicBase::EXTD).bits());
+                Access::X2apic
+            } else {
+                msr::write(APIC_BASE, base | ApicBase::EN.bits());
+                Access::Xapic(mmio.cast())
+            }
+        };
+        let mut apic = Self {
+            access,
+            timer: Timer::Deadline,
+            timer_vector,
+        };
+        apic.write(register::SVR, Svr::ENABLE.bits() | u32::from(SPURIOUS.0));
+        apic.write(register::TPR, 0);
+        apic.write(register::LVT_LINT0, Lvt::MASKED.bits());
+        apic.write(register::LVT_LINT1, Lvt::MASKED.bits());
+        if cpuid::leaf1_ecx(24) {
+            apic.write(register::LVT_TIMER, Lvt::TSC_DEADLINE.bits() | u32::from(timer_vector.0));
+        } else {
+            apic.timer = apic.calibrate();
+            apic.write(register::LVT_TIMER, u32::from(timer_vector.0));
+        }
+        apic
+    }
+
+    /// "x2APIC" or "xAPIC", and the kind of timer, for the boot log.
+    #[must_use]
+    pub fn describe(&self) -> (&'static str, &'static str) {
+        (
+            match self.access {
+                Access::X2apic => "x2apic",
+                Access::Xapic(_) => "xapic",
+            },
+            match self.timer {
+                Timer::Deadline => "tsc-deadline",
+                Timer::OneShot { .. } => "one-shot",
+            },
+        )
+    }
+
+    /// This core's id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        match self.access {
+            Access::X2apic => self.read(register::ID),
+            Access::Xapic(_) => self.read(register::ID) >> 24,
+        }
+    }
+
+    /// The vector that the timer raises.
+    #[must_use]
+    pub fn timer_vector(&self) -> Vector {
+        self.timer_vector
+    }
+
+    /// Ends the interrupt in service.
+    pub fn eoi(&mut self) {
+        self.write(register::EOI, 0);
+    }
+
+    /// Raises the timer's vector at `deadline`, at once if that has passed; `None` stops it.
+    pub fn set_timer(&mut self, deadline: Option<Ticks>, now: Ticks) {
+        match self.timer {
+            Timer::Deadline => {
+                // Zero disarms; a deadline of zero is long past, and one tick later as well.
+                let value = deadline.map_or(0, |d| d.0.max(1));
+                // SAFETY: CPUID shows TSC-deadline mode; the handler of its vector only notes it.
+                unsafe { msr::write(TSC_DEADLINE, value) };
+            }
+            Timer::OneShot { counts } => {
+                let count = deadline.map_or(0, |d| {
+                    let ticks = d.since(now).0;
+                    let n = (u128::from(ticks) * u128::from(counts)) >> 32;
+                    // Rounded up, or the sleeper would be woken early and sleep again; a distance beyond the
+                    // counter wakes early once, which is harmless.
+                    u32::try_from(n + 1).unwrap_or(u32::MAX)
+                });
+                self.write(register::TIMER_INITIAL, count);
+            }
+        }
+    }
+
+    /// Counts of the timer's clock for each TSC tick, measured over a million ticks.
+    fn calibrate(&mut self) -> Timer {
+        const SPAN: u64 = 1_000_000;
+        self.write(register::TIMER_DIVIDE, DIVIDE_BY_1);
+        self.write(register::LVT_TIMER, Lvt::MASKED.bits());
+        self.write(register::TIMER_INITIAL, u32::MAX);
+        let start = tsc::now();
+        tsc::spin(Ticks(SPAN));
+        let counted = u64::from(u32::MAX - self.read(register::TIMER_CURRENT));
+        let took = tsc::now().since(start).0.max(1);
+        self.write(register::TIMER_INITIAL, 0);
+        Timer::OneShot {
+            counts: ((counted << 32) / took).max(1),
+        }
+    }
+
+    fn read(&self, r: u8) -> u32 {
+        match self.access {
+            // SAFETY: in x2APIC mode each register named in this file exists.
+            Access::X2apic => unsafe { msr::read(Msr(X2APIC_FIRST.0 + u32::from(r))) as u32 },
+            // SAFETY: `take`'s caller mapped the page; registers are 16 bytes apart.
+            Access::Xapic(p) => unsafe { p.add(4 * usize::from(r)).read_volatile() },
+        }
+    }
+
+    fn write(&mut self, r: u8, value: u32) {
+        match self.access {
+            // SAFETY: values written in this file are valid for their registers and open no unhandled interrupt.
+            Access::X2apic => unsafe { msr::write(Msr(X2APIC_FIRST.0 + u32::from(r)), u64::from(value)) },
+            // SAFETY: as above, on the mapped page.
+            Access::Xapic(p) => unsafe { p.add(4 * usize::from(r)).write_volatile(value) },
+        }
+    }
+}

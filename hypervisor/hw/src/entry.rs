@@ -1,0 +1,140 @@
+//! VM entry and exit: the only place where a guest runs.
+// UNSAFETY: VMLAUNCH, VMRESUME, and the code that a VM exit jumps to.
+#![allow(unsafe_code)]
+
+use crate::vmx_ops::{CurrentVmcs, VmFail};
+use core::arch::naked_asm;
+use spec::cpu::Gprs;
+
+/// What the stub keeps of one vCPU: its general registers, which the VMCS has no place for.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Registers {
+    /// The guest's, while it does not run
+    pub gprs: Gprs,
+    /// What HOST_RSP in the VMCS was last set to, so that it is written only when it changes
+    host_rsp: u64,
+    /// Whether the VMCS has been launched: VMRESUME, not VMLAUNCH
+    launched: u64,
+}
+
+const _: () = {
+    assert!(core::mem::offset_of!(Registers, host_rsp) == 128);
+    assert!(core::mem::offset_of!(Registers, launched) == 136);
+};
+
+/// Linear address where VM exits go: HOST_RIP.
+#[must_use]
+pub fn exit_address() -> u64 {
+    vm_exit as *const () as u64
+}
+
+/// Runs the guest of the current VMCS until its next exit.
+///
+/// # Errors
+/// The entry failed before the guest state was looked at; the guest did not run.
+///
+/// # Safety
+/// Interrupts are off; the host-state area describes this core as it runs now, with HOST_RIP at [`exit_address`]; the
+/// nested tables and bitmaps grant the guest nothing that is not its own; `registers` belongs to this VMCS.
+#[inline]
+pub unsafe fn run(vmcs: &CurrentVmcs, registers: &mut Registers) -> Result<(), VmFail> {
+    // SAFETY: per contract; the stub keeps to the C calling convention.
+    match unsafe { enter(registers) } {
+        0 => {
+            registers.launched = 1;
+            Ok(())
+        }
+        1 => Err(VmFail::Valid(vmcs.instruction_error())),
+        _ => Err(VmFail::Invalid),
+    }
+}
+
+/// Loads the guest's registers and enters it. Returns 0 after a VM exit, 1 for VMfailValid, 2 for VMfailInvalid.
+#[unsafe(naked)]
+unsafe extern "C" fn enter(registers: *mut Registers) -> u64 {
+    naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push rdi",
+        "cmp [rdi + 128], rsp",
+        "je 2f",
+        "mov [rdi + 128], rsp",
+        "mov eax, 0x6c14", // HOST_RSP
+        "vmwrite rax, rsp",
+        "2:",
+        "cmp qword ptr [rdi + 136], 0",
+        // MOV leaves the flags alone, so ZF still says "not launched" below.
+        "mov rax, [rdi + 0]",
+        "mov rcx, [rdi + 8]",
+        "mov rdx, [rdi + 16]",
+        "mov rbx, [rdi + 24]",
+        "mov rbp, [rdi + 40]",
+        "mov rsi, [rdi + 48]",
+        "mov r8, [rdi + 64]",
+        "mov r9, [rdi + 72]",
+        "mov r10, [rdi + 80]",
+        "mov r11, [rdi + 88]",
+        "mov r12, [rdi + 96]",
+        "mov r13, [rdi + 104]",
+        "mov r14, [rdi + 112]",
+        "mov r15, [rdi + 120]",
+        "mov rdi, [rdi + 56]",
+        "je 3f",
+        "vmresume",
+        "jmp 4f",
+        "3:",
+        "vmlaunch",
+        "4:",
+        // Not entered: CF for VMfailInvalid, ZF for VMfailValid. POP leaves the flags alone.
+        "pop rdi",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "mov eax, 1",
+        "jz 5f",
+        "mov eax, 2",
+        "5:",
+        "ret",
+    )
+}
+
+/// Where the processor goes on after a VM exit, with RSP as [`enter`] left it in HOST_RSP, RFLAGS clear.
+#[unsafe(naked)]
+unsafe extern "C" fn vm_exit() {
+    naked_asm!(
+        "push rdi",
+        "mov rdi, [rsp + 8]",
+        "mov [rdi + 0], rax",
+        "mov [rdi + 8], rcx",
+        "mov [rdi + 16], rdx",
+        "mov [rdi + 24], rbx",
+        "mov [rdi + 40], rbp",
+        "mov [rdi + 48], rsi",
+        "mov [rdi + 64], r8",
+        "mov [rdi + 72], r9",
+        "mov [rdi + 80], r10",
+        "mov [rdi + 88], r11",
+        "mov [rdi + 96], r12",
+        "mov [rdi + 104], r13",
+        "mov [rdi + 112], r14",
+        "mov [rdi + 120], r15",
+        "pop qword ptr [rdi + 56]",
+        "pop rdi",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "xor eax, eax",
+        "ret",
+    )
+}

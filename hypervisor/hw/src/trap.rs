@@ -1,0 +1,179 @@
+//! Host exceptions and interrupts: 256 stubs, one handler.
+// UNSAFETY: the entry code of exceptions, and the hook that it calls.
+#![allow(unsafe_code)]
+
+use crate::core_local::CoreLocal;
+use core::arch::naked_asm;
+use core::fmt;
+use core::sync::atomic::{AtomicPtr, Ordering};
+use spec::Vector;
+use spec::cpu::{Gprs, vector};
+
+/// What was pushed when the host trapped: by our stub first, then by the processor (SDM vol. 3, "64-Bit Mode Stack
+/// Frame").
+#[derive(Debug)]
+#[repr(C)]
+pub struct Frame {
+    /// General registers; RSP's slot is not used
+    pub gprs: Gprs,
+    /// Vector
+    pub vector: u64,
+    /// Error code, zero where the vector has none
+    pub error_code: u64,
+    /// Where
+    pub rip: u64,
+    /// Code selector
+    pub cs: u64,
+    /// Flags
+    pub rflags: u64,
+    /// Stack pointer
+    pub rsp: u64,
+    /// Stack selector
+    pub ss: u64,
+}
+
+const _: () = assert!(core::mem::offset_of!(Frame, vector) == 128);
+
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "host exception vector={} error={:#x} rip={:#x} rsp={:#x} rflags={:#x} cr2={:#x}",
+            self.vector, self.error_code, self.rip, self.rsp, self.rflags, crate::control::cr2()
+        )?;
+        const NAMES: [&str; 16] = [
+            "rax", "rcx", "rdx", "rbx", "---", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11",
+            "r12", "r13", "r14", "r15",
+        ];
+        for (i, (name, value)) in NAMES.iter().zip(self.gprs.0).enumerate() {
+            let end = if i % 4 == 3 { '\n' } else { ' ' };
+            write!(f, "{name}={value:016x}{end}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Who is told of an exception of the host, which never returns to where it was.
+pub type Fatal = fn(&Frame) -> !;
+
+static FATAL: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Names who is told of host exceptions. Without one the core is parked silently.
+pub fn on_fatal(f: Fatal) {
+    FATAL.store(f as *mut (), Ordering::Release);
+}
+
+extern "C" fn trap(frame: &Frame) {
+    let v = Vector(frame.vector as u8);
+    if v.0 >= 32 {
+        if let Some(core) = CoreLocal::current() {
+            core.note(v);
+        }
+        return;
+    }
+    if v == vector::NMI {
+        if let Some(core) = CoreLocal::current() {
+            core.note_nmi();
+        }
+        return;
+    }
+    let f = FATAL.load(Ordering::Acquire);
+    if !f.is_null() {
+        // SAFETY: only `on_fatal` stores here, and it stores a `Fatal`.
+        let f: Fatal = unsafe { core::mem::transmute(f) };
+        f(frame);
+    }
+    crate::core_local::park()
+}
+
+/// Address of the stub for a vector. Stubs are 16 bytes each.
+#[must_use]
+pub fn stub_address(v: u8) -> u64 {
+    stubs as *const () as u64 + 16 * u64::from(v)
+}
+
+/// 256 stubs, each of which leaves an error code and the vector on the stack and goes on to [`common`]. Vectors 8, 10 to
+/// 14, 17, 21, 29 and 30 bring their error code (SDM vol. 3, "Exception and Interrupt Reference").
+#[unsafe(naked)]
+unsafe extern "C" fn stubs() {
+    naked_asm!(
+        ".set n, 0",
+        ".rept 256",
+        ".balign 16",
+        ".if n == 8 || (n >= 10 && n <= 14) || n == 17 || n == 21 || n == 29 || n == 30",
+        ".else",
+        "push 0",
+        ".endif",
+        ".byte 0x68", // push imm32, spelt out so that every stub has the same shape
+        ".long n",
+        "jmp {common}",
+        ".set n, n + 1",
+        ".endr",
+        common = sym common,
+    )
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn common() {
+    naked_asm!(
+        "sub rsp, 128",
+        "mov [rsp + 0], rax",
+        "mov [rsp + 8], rcx",
+        "mov [rsp + 16], rdx",
+        "mov [rsp + 24], rbx",
+        "mov [rsp + 40], rbp",
+        "mov [rsp + 48], rsi",
+        "mov [rsp + 56], rdi",
+        "mov [rsp + 64], r8",
+        "mov [rsp + 72], r9",
+        "mov [rsp + 80], r10",
+        "mov [rsp + 88], r11",
+        "mov [rsp + 96], r12",
+        "mov [rsp + 104], r13",
+        "mov [rsp + 112], r14",
+        "mov [rsp + 120], r15",
+        "cld",
+        "mov rdi, rsp",
+        // The processor aligned RSP to 16 and pushed five words; with ours the call below is aligned again.
+        "mov rbp, rsp",
+        "and rsp, -16",
+        "call {trap}",
+        "mov rsp, rbp",
+        "mov rax, [rsp + 0]",
+        "mov rcx, [rsp + 8]",
+        "mov rdx, [rsp + 16]",
+        "mov rbx, [rsp + 24]",
+        "mov rbp, [rsp + 40]",
+        "mov rsi, [rsp + 48]",
+        "mov rdi, [rsp + 56]",
+        "mov r8, [rsp + 64]",
+        "mov r9, [rsp + 72]",
+        "mov r10, [rsp + 80]",
+        "mov r11, [rsp + 88]",
+        "mov r12, [rsp + 96]",
+        "mov r13, [rsp + 104]",
+        "mov r14, [rsp + 112]",
+        "mov r15, [rsp + 120]",
+        "add rsp, 128 + 16",
+        "iretq",
+        trap = sym trap,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stub_pushes_its_own_vector() {
+        for v in 0..=255u8 {
+            // SAFETY: reads the code of a stub of this test binary.
+            let code = unsafe { *(stub_address(v) as *const [u8; 16]) };
+            let own_error = matches!(v, 8 | 10..=14 | 17 | 21 | 29 | 30);
+            let push = if own_error { 0 } else { 2 };
+            assert_eq!(code[push], 0x68, "vector {v}");
+            let n: [u8; 4] = [code[push + 1], code[push + 2], code[push + 3], code[push + 4]];
+            assert_eq!(u32::from_le_bytes(n), u32::from(v));
+        }
+    }
+}

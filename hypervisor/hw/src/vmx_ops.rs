@@ -1,0 +1,262 @@
+//! The VMX instructions, and the VMCS through them (SDM vol. 3, "VMX Instruction Reference").
+// UNSAFETY: VMXON, VMXOFF, VMCLEAR, VMPTRLD, VMREAD, VMWRITE, INVEPT, INVVPID.
+#![allow(unsafe_code)]
+
+use crate::{control, msr};
+use core::arch::asm;
+use core::cell::Cell;
+use core::fmt;
+use spec::cpu::Cr4;
+use spec::Hpa;
+use spec::msr::{FEATURE_CONTROL, FeatureControl};
+use spec::vmcs::Field;
+use spec::vmx_error::VmxError;
+/// Field "VM-instruction error".
+const VM_INSTRUCTION_ERROR: u64 = 0x4400;
+
+/// How a VMX instruction failed (SDM vol. 3, "Conventions").
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VmFail {
+    /// There is no current VMCS.
+    Invalid,
+    /// With the number in the VM-instruction error field.
+    Valid(VmxError),
+}
+
+impl fmt::Display for VmFail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VmFail::Invalid => write!(f, "VMfailInvalid"),
+            VmFail::Valid(n) => write!(f, "VMfailValid error={} ({})", n.0, n.name()),
+        }
+    }
+}
+
+/// Why VMX operation cannot be entered on this core.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unavailable {
+    /// CPUID.1:ECX.VMX is clear.
+    NoVmx,
+    /// The firmware has locked IA32_FEATURE_CONTROL with VMX off.
+    LockedOff,
+    /// VMXON itself failed.
+    VmxonFailed(VmFail),
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unavailable::NoVmx => {
+                write!(f, "this processor has no VT-x (CPUID.1:ECX bit 5 is clear)")
+            }
+            Unavailable::LockedOff => write!(
+                f,
+                "the firmware has switched VT-x off and locked it (IA32_FEATURE_CONTROL); look for \
+                 \"Intel Virtualization Technology\" or \"VMX\" in the firmware's setup and enable it"
+            ),
+            Unavailable::VmxonFailed(e) => write!(f, "VMXON failed: {e}"),
+        }
+    }
+}
+
+/// Whether this processor has VT-x.
+#[must_use]
+pub fn has_vmx() -> bool {
+    crate::cpuid::leaf1_ecx(5)
+}
+
+/// Enters VMX root operation on this core.
+///
+/// # Errors
+/// Says why it cannot be.
+///
+/// # Safety
+/// `region` is a frame of this core's own, its first 31 bits the VMCS revision, and stays so until [`vmxoff`].
+pub unsafe fn vmxon(region: Hpa, cr0_fixed0: u64, cr4_fixed0: u64) -> Result<(), Unavailable> {
+    if !has_vmx() {
+        return Err(Unavailable::NoVmx);
+    }
+    // SAFETY: a processor with VT-x has this MSR; it is written only while unlocked.
+    unsafe {
+        let feature = FeatureControl::from_bits_retain(msr::read(FEATURE_CONTROL));
+        let on = FeatureControl::LOCK | FeatureControl::VMX_OUTSIDE_SMX;
+        if !feature.contains(FeatureControl::LOCK) {
+            msr::write(FEATURE_CONTROL, (feature | on).bits());
+        } else if !feature.contains(on) {
+            return Err(Unavailable::LockedOff);
+        }
+    }
+    // SAFETY: these bits are what VMX operation demands, from the capability MSRs.
+    unsafe {
+        x86_64::registers::control::Cr0::write_raw(control::cr0() | cr0_fixed0);
+        control::set_cr4(control::cr4() | cr4_fixed0 | Cr4::VMXE.bits());
+    }
+    let (carry, zero): (u8, u8);
+    // SAFETY: the operand is the physical address of a region that the caller vouches for.
+    unsafe {
+        asm!("vmxon [{}]", "setc {}", "setz {}", in(reg) &raw const region.0, out(reg_byte) carry,
+            out(reg_byte) zero, options(nostack));
+    }
+    // There is no current VMCS yet, so no error number can be read.
+    if carry != 0 || zero != 0 {
+        return Err(Unavailable::VmxonFailed(VmFail::Invalid));
+    }
+    Ok(())
+}
+
+/// Leaves VMX operation on this core.
+///
+/// # Safety
+/// The core is in VMX root operation, and no VMCS is active on it that is used again without VMCLEAR.
+pub unsafe fn vmxoff() {
+    // SAFETY: per contract.
+    unsafe {
+        asm!("vmxoff", options(nostack));
+        control::set_cr4(control::cr4() & !Cr4::VMXE.bits());
+    }
+}
+
+/// Turns the flags after a VMX instruction into a result.
+fn outcome(carry: u8, zero: u8) -> Result<(), VmFail> {
+    if carry != 0 {
+        return Err(VmFail::Invalid);
+    }
+    if zero != 0 {
+        let error: u64;
+        // SAFETY: VMfailValid means that there is a current VMCS, which has this field.
+        unsafe { asm!("vmread {}, {}", out(reg) error, in(reg) VM_INSTRUCTION_ERROR, options(nostack)) };
+        return Err(VmFail::Valid(VmxError(error as u32)));
+    }
+    Ok(())
+}
+
+/// The VMCS that is current on this core.
+///
+/// Not `Send`: VMREAD and VMWRITE reach the current VMCS of the core that executes them.
+#[derive(Debug)]
+pub struct CurrentVmcs {
+    region: Hpa,
+    failed: Cell<Option<Field>>,
+    not_send: core::marker::PhantomData<*mut ()>,
+}
+
+impl CurrentVmcs {
+    /// Clears the region and makes it current.
+    ///
+    /// # Errors
+    /// As VMCLEAR and VMPTRLD have it.
+    ///
+    /// # Safety
+    /// The core is in VMX root operation; `region` is a frame of this VMCS's own with the revision in its first 31 bits;
+    /// at most one `CurrentVmcs` is used on a core at a time.
+    pub unsafe fn load(region: Hpa) -> Result<Self, VmFail> {
+        let (mut carry, mut zero): (u8, u8);
+        // SAFETY: per contract.
+        unsafe {
+            asm!("vmclear [{}]", "setc {}", "setz {}", in(reg) &raw const region.0,
+                out(reg_byte) carry, out(reg_byte) zero, options(nostack));
+        }
+        outcome(carry, zero)?;
+        // SAFETY: per contract.
+        unsafe {
+            asm!("vmptrld [{}]", "setc {}", "setz {}", in(reg) &raw const region.0,
+                out(reg_byte) carry, out(reg_byte) zero, options(nostack));
+        }
+        outcome(carry, zero)?;
+        Ok(Self {
+            region,
+            failed: Cell::new(None),
+            not_send: core::marker::PhantomData,
+        })
+    }
+
+    /// Writes the VMCS back to its region and makes it inactive, so that the frame can be used for other things.
+    ///
+    /// # Errors
+    /// As VMCLEAR has it.
+    pub fn clear(self) -> Result<(), VmFail> {
+        let (carry, zero): (u8, u8);
+        // SAFETY: `load`'s contract holds for as long as this value lives.
+        unsafe {
+            asm!("vmclear [{}]", "setc {}", "setz {}", in(reg) &raw const self.region.0,
+                out(reg_byte) carry, out(reg_byte) zero, options(nostack));
+        }
+        outcome(carry, zero)
+    }
+
+    /// The first field whose read or write failed since the last call: a bug of ours. Reads gave zero.
+    #[must_use]
+    pub fn take_failure(&self) -> Option<Field> {
+        self.failed.take()
+    }
+
+    /// Error number of the last VM entry or VMX instruction that failed.
+    #[must_use]
+    pub fn instruction_error(&self) -> VmxError {
+        match outcome(0, 1) {
+            Err(VmFail::Valid(n)) => n,
+            _ => VmxError(0),
+        }
+    }
+}
+
+impl vmx::Vmcs for CurrentVmcs {
+    #[inline]
+    fn read(&self, field: Field) -> u64 {
+        let value: u64;
+        let failed: u8;
+        // SAFETY: a VMCS is current per `load`; VMREAD of any field number is harmless.
+        unsafe {
+            asm!("vmread {}, {}", "setbe {}", out(reg) value, in(reg) u64::from(field.0),
+                out(reg_byte) failed, options(nostack));
+        }
+        if failed != 0 {
+            self.failed.set(Some(field));
+            return 0;
+        }
+        value
+    }
+
+    #[inline]
+    fn write(&mut self, field: Field, value: u64) {
+        let failed: u8;
+        // SAFETY: a VMCS is current per `load`. What is written decides what the guest may do: `vmx` makes those
+        // values from the capabilities and the plan, and its checker judges them.
+        unsafe {
+            asm!("vmwrite {}, {}", "setbe {}", in(reg) u64::from(field.0), in(reg) value,
+                out(reg_byte) failed, options(nostack));
+        }
+        if failed != 0 {
+            self.failed.set(Some(field));
+        }
+    }
+}
+
+/// Drops every cached translation that was made through the nested tables of `eptp` (INVEPT, single-context).
+///
+/// # Safety
+/// The core is in VMX root operation, and the processor has single-context INVEPT.
+pub unsafe fn invept_single(eptp: u64) {
+    let descriptor: [u64; 2] = [eptp, 0];
+    // SAFETY: per contract; the descriptor is 16 bytes with a zero second half.
+    unsafe {
+        asm!("invept {}, [{}]", in(reg) 1_u64, in(reg) &raw const descriptor, options(nostack));
+    }
+}
+
+/// Drops every translation cached for any VPID and any nested tables (INVEPT and INVVPID, all contexts).
+///
+/// # Safety
+/// The core is in VMX root operation; `ept` and `vpid` say which all-context types the processor has.
+pub unsafe fn invalidate_all(ept: bool, vpid: bool) {
+    let descriptor: [u64; 2] = [0, 0];
+    // SAFETY: per contract.
+    unsafe {
+        if ept {
+            asm!("invept {}, [{}]", in(reg) 2_u64, in(reg) &raw const descriptor, options(nostack));
+        }
+        if vpid {
+            asm!("invvpid {}, [{}]", in(reg) 2_u64, in(reg) &raw const descriptor, options(nostack));
+        }
+    }
+}
