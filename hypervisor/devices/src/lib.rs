@@ -5,6 +5,10 @@
 //! without panic; nothing is allocated after creation.
 #![no_std]
 
+pub mod interrupt;
+pub mod lapic;
 pub mod uart;
 
+pub use interrupt::{Delivery, Destination};
+pub use lapic::Lapic;
 pub use uart::Uart;

@@ -1,0 +1,51 @@
+//! Which messages a local APIC takes for its own (SDM vol. 3, "Determining IPI Destination").
+
+use super::Mode;
+use crate::interrupt::Destination;
+
+/// What a local APIC answers to: a value, so that its owner can publish it to other cores.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Address {
+    pub(super) mode: Mode,
+    pub(super) id: u32,
+    /// The logical address of xAPIC mode, bits 31:24 of LDR
+    pub(super) logical: u8,
+    /// The cluster model of xAPIC mode, by DFR
+    pub(super) cluster: bool,
+}
+
+impl Address {
+    /// Whether a message to `destination` is for this APIC. To "all but the sender" every APIC answers yes: only
+    /// the carrier knows who the sender is.
+    #[must_use]
+    pub fn matches(&self, destination: Destination) -> bool {
+        match (self.mode, destination) {
+            (Mode::Disabled, _) => false,
+            (_, Destination::All | Destination::AllButSelf) => true,
+            (Mode::X2Apic, Destination::Physical(id)) => id == self.id,
+            (Mode::XApic, Destination::Physical(id)) => id == self.id & 0xff,
+            (Mode::X2Apic, Destination::Logical(to)) => {
+                let own = x2apic_logical(self.id);
+                to >> 16 == own >> 16 && to & own & 0xffff != 0
+            }
+            (Mode::XApic, Destination::Logical(to)) => {
+                u8::try_from(to).is_ok_and(|to| self.matches_xapic(to))
+            }
+        }
+    }
+
+    /// Flat: eight members, a bit each. Cluster: bits 7:4 name a cluster, all ones any, bits 3:0 its members.
+    const fn matches_xapic(&self, to: u8) -> bool {
+        let members = to & self.logical;
+        if self.cluster {
+            (to >> 4 == 0xf || to >> 4 == self.logical >> 4) && members & 0xf != 0
+        } else {
+            members != 0
+        }
+    }
+}
+
+/// The logical x2APIC id ("Deriving Logical x2APIC ID from the Local x2APIC ID").
+pub(super) const fn x2apic_logical(id: u32) -> u32 {
+    ((id >> 4) << 16) | (1 << (id & 0xf))
+}

@@ -1,0 +1,68 @@
+//! The local vector table (SDM vol. 3, "Local Vector Table").
+
+use spec::apic::{Lvt, register};
+
+/// Timer, thermal sensor, performance counters, LINT0, LINT1, error, in the order of their registers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Table([Lvt; ENTRIES as usize]);
+
+/// Number of entries.
+pub(super) const ENTRIES: u8 = register::LVT_ERROR - register::LVT_TIMER + 1;
+
+/// What software may write in each entry.
+const WRITABLE: [Lvt; ENTRIES as usize] = [TIMER, SENSOR, SENSOR, PIN, PIN, ERROR];
+const ERROR: Lvt = Lvt::VECTOR.union(Lvt::MASKED);
+const TIMER: Lvt = ERROR.union(Lvt::PERIODIC).union(Lvt::TSC_DEADLINE);
+const SENSOR: Lvt = ERROR.union(Lvt::DELIVERY);
+const PIN: Lvt = SENSOR.union(Lvt::ACTIVE_LOW).union(Lvt::LEVEL);
+/// Status bits, which a write does not change but may hold.
+const READ_ONLY: Lvt = Lvt::STATUS.union(Lvt::REMOTE_IRR);
+/// Both together are no timer mode.
+const TIMER_MODES: Lvt = Lvt::PERIODIC.union(Lvt::TSC_DEADLINE);
+
+impl Table {
+    /// All masked, all else zero.
+    pub(super) const RESET: Table = Table([Lvt::MASKED; ENTRIES as usize]);
+
+    #[inline]
+    pub(super) const fn timer(&self) -> Lvt {
+        self.0[0]
+    }
+
+    #[inline]
+    pub(super) const fn error(&self) -> Lvt {
+        self.0[ENTRIES as usize - 1]
+    }
+
+    /// The entry `index` by register order; none beyond the last.
+    pub(super) fn get(&self, index: u8) -> Option<Lvt> {
+        self.0.get(usize::from(index)).copied()
+    }
+
+    /// Whether an x2APIC takes this value ("Reserved Bit Checking").
+    pub(super) fn takes(index: u8, value: u32) -> bool {
+        let Some(&writable) = WRITABLE.get(usize::from(index)) else {
+            return false;
+        };
+        let value = Lvt::from_bits_retain(value);
+        (writable | READ_ONLY).contains(value) && !(index == 0 && value.contains(TIMER_MODES))
+    }
+
+    /// Sets the writable bits of an entry; of both timer modes at once, TSC-deadline stays.
+    pub(super) fn set(&mut self, index: u8, value: u32) {
+        let i = usize::from(index);
+        if let (Some(entry), Some(&writable)) = (self.0.get_mut(i), WRITABLE.get(i)) {
+            *entry = Lvt::from_bits_retain(value) & writable;
+            if entry.contains(TIMER_MODES) {
+                entry.remove(Lvt::PERIODIC);
+            }
+        }
+    }
+
+    /// What switching the APIC off by software does.
+    pub(super) fn mask_all(&mut self) {
+        for entry in &mut self.0 {
+            entry.insert(Lvt::MASKED);
+        }
+    }
+}
