@@ -1,0 +1,76 @@
+//! A machine to boot an image on: what it is like, and the emulator that plays it.
+
+mod bochs;
+mod child;
+mod end;
+mod qemu;
+pub mod serial;
+
+pub use bochs::Bochs;
+pub use child::{Finished, Running};
+pub use end::End;
+pub use qemu::Qemu;
+
+use anyhow::Result;
+use std::path::Path;
+
+/// The CPU model that a machine has unless it says otherwise: EPT, VPID, unrestricted guest, APICv; 2015.
+pub const CPU_MODEL: &str = "broadwell_ult";
+
+/// What the machine is like.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Name of the CPU model, as the emulator has it
+    pub cpu_model: String,
+    /// Logical processors
+    pub cpus: u32,
+    /// RAM in MiB
+    pub memory: u32,
+    /// How emulated time runs
+    pub pace: Pace,
+    /// The emulator ends after so many emulated seconds
+    pub limit: Option<u32>,
+}
+
+impl Default for Machine {
+    fn default() -> Machine {
+        Machine {
+            cpu_model: CPU_MODEL.to_owned(),
+            cpus: 1,
+            memory: 512,
+            pace: Pace::Free,
+            limit: None,
+        }
+    }
+}
+
+/// How emulated time runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// As fast as the host can
+    Free,
+    /// With the wall clock, for a person at a terminal
+    WallClock,
+}
+
+/// What plays the machine.
+#[derive(Clone, Debug)]
+pub enum Runner {
+    /// Emulates VT-x on any host
+    Bochs(Bochs),
+    /// Nested KVM where the host has it
+    Qemu(Qemu),
+}
+
+impl Runner {
+    /// Boots the machine from a disk image, which the machine may write to.
+    ///
+    /// # Errors
+    /// When the emulator does not start.
+    pub fn start(&self, machine: &Machine, disk: &Path) -> Result<Running> {
+        match self {
+            Runner::Bochs(bochs) => bochs.start(machine, disk),
+            Runner::Qemu(qemu) => qemu.start(machine, disk),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! QEMU: its command line.
+
+use super::child::{Running, listen};
+use super::{End, Machine};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// A QEMU and the firmware for it.
+#[derive(Clone, Debug)]
+pub struct Qemu {
+    /// The emulator
+    pub program: PathBuf,
+    /// UEFI firmware, code and variables in one file
+    pub firmware: PathBuf,
+    /// Run on KVM, with VT-x for the guest; else on software emulation, which has none
+    pub kvm: bool,
+}
+
+impl Qemu {
+    pub(super) fn start(&self, machine: &Machine, disk: &Path) -> Result<Running> {
+        let folder = tempfile::Builder::new().prefix("bulkhead-").tempdir()?;
+        let log = folder.path().join("qemu.log");
+        let serial = listen()?;
+        let mut command = Command::new(&self.program);
+        command.args(self.arguments(machine, disk, &log, serial.local_addr()?.port()));
+        // There is no limit on emulated time that works with KVM: emulated seconds are then the wall clock's.
+        let limit = machine
+            .limit
+            .map(|seconds| Duration::from_secs(seconds.into()));
+        let judge = |_: &str, status: std::process::ExitStatus| match status.success() {
+            true => End::PowerOff,
+            false => End::Crash(status.to_string()),
+        };
+        let mut running = Running::spawn(command, serial, folder, log, Box::new(judge))
+            .with_context(|| self.program.display().to_string())?;
+        running.set_limit(limit);
+        Ok(running)
+    }
+
+    fn arguments(&self, machine: &Machine, disk: &Path, log: &Path, port: u16) -> Vec<String> {
+        let (accel, cpu) = if self.kvm {
+            ("kvm", "host,+vmx")
+        } else {
+            ("tcg", "max")
+        };
+        let mut args: Vec<String> = Vec::new();
+        let mut arg = |name: &str, value: String| args.extend([name.to_owned(), value]);
+        arg("-machine", format!("q35,accel={accel}"));
+        arg("-cpu", cpu.to_owned());
+        arg("-smp", machine.cpus.to_string());
+        arg("-m", format!("{}M", machine.memory));
+        arg("-bios", self.firmware.display().to_string());
+        // Commas in a value are doubled (qemu(1), "-drive").
+        let disk = disk.display().to_string().replace(',', ",,");
+        arg("-drive", format!("file={disk},format=raw"));
+        arg(
+            "-chardev",
+            format!("socket,id=com1,host=127.0.0.1,port={port}"),
+        );
+        arg("-serial", "chardev:com1".to_owned());
+        arg("-display", "none".to_owned());
+        arg("-nic", "none".to_owned());
+        arg(
+            "-action",
+            "reboot=shutdown,shutdown=poweroff,panic=exit-failure".to_owned(),
+        );
+        arg("-D", log.display().to_string());
+        arg("-d", "guest_errors".to_owned());
+        args
+    }
+}
