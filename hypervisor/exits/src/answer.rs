@@ -44,6 +44,11 @@ pub enum Event {
         /// Error code, for the vectors that push one
         error_code: Option<u32>,
     },
+    /// A debug exception, reflected: these bits of DR6 are set as well.
+    Debug {
+        /// Bits 3:0, BD, BS and RTM where DR6 has them (SDM vol. 3, "Exit Qualification for Debug Exceptions")
+        dr6: u64,
+    },
     /// A page fault: CR2 is set as well.
     PageFault {
         /// Faulting linear address
