@@ -5,10 +5,16 @@
 //! without panic; nothing is allocated after creation.
 #![no_std]
 
+pub mod acpi_pm;
+pub mod cmos;
 pub mod interrupt;
+pub mod ioapic;
 pub mod lapic;
 pub mod uart;
 
+pub use acpi_pm::AcpiPm;
+pub use cmos::Cmos;
 pub use interrupt::{Delivery, Destination};
+pub use ioapic::IoApic;
 pub use lapic::Lapic;
 pub use uart::Uart;

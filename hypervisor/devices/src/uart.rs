@@ -5,14 +5,14 @@
 //! loses nothing. And the receiver never overruns: bytes stay outside until the receive FIFO has room. Without a
 //! clock, bytes below the trigger level count as timed out at once.
 
-mod fifo;
-
-use fifo::Fifo;
+use heapless::Deque;
 use seam::SerialLine;
 use spec::uart::{FIFO_SIZE, Fcr, Ier, Lcr, Lsr, Mcr, Msr, iir, offset};
 
 /// The modem lines as the outside drives them: a terminal that is always there and always ready.
 const MODEM_OUTSIDE: Msr = Msr::CTS.union(Msr::DSR).union(Msr::DCD);
+
+type Fifo = Deque<u8, FIFO_SIZE>;
 
 /// One UART.
 ///
@@ -49,8 +49,8 @@ impl Uart {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            rx: Fifo::EMPTY,
-            tx: Fifo::EMPTY,
+            rx: Fifo::new(),
+            tx: Fifo::new(),
             // Table III leaves the divisor open; 12 is 9600 baud from a PC's 1.8432 MHz crystal, as firmware does.
             divisor: [12, 0],
             ier: Ier::empty(),
@@ -65,7 +65,7 @@ impl Uart {
     }
 
     /// Master reset: bytes in the FIFOs are lost.
-    pub const fn reset(&mut self) {
+    pub fn reset(&mut self) {
         *self = Self::new();
     }
 
@@ -74,7 +74,7 @@ impl Uart {
         match offset & 7 {
             offset::DATA if self.dlab() => self.divisor[0],
             offset::DATA => {
-                let byte = self.rx.pop().unwrap_or(0);
+                let byte = self.rx.pop_front().unwrap_or(0);
                 self.fetch(line);
                 byte
             }
@@ -135,7 +135,7 @@ impl Uart {
     /// Whether bytes wait for the line to have room: the owner polls again when it has.
     #[inline]
     #[must_use]
-    pub const fn is_sending(&self) -> bool {
+    pub fn is_sending(&self) -> bool {
         !self.tx.is_empty()
     }
 
@@ -172,7 +172,7 @@ impl Uart {
         }
     }
 
-    const fn line_status(&self) -> Lsr {
+    fn line_status(&self) -> Lsr {
         let mut status = Lsr::empty();
         if !self.rx.is_empty() {
             status = status.union(Lsr::DATA);
@@ -277,9 +277,8 @@ impl Uart {
 
     /// A byte written while there is no room is lost, as on silicon; a driver that heeds THRE never gets there.
     fn transmit(&mut self, byte: u8, line: &mut impl SerialLine) {
-        if self.tx.len() < self.capacity() {
-            self.tx.push(byte);
-        }
+        let capacity = self.capacity();
+        push(&mut self.tx, capacity, byte);
         self.transmit_pending = false;
         self.drain(line);
     }
@@ -288,35 +287,41 @@ impl Uart {
         if self.tx.is_empty() {
             return;
         }
-        while let Some(byte) = self.tx.front() {
+        while let Some(&byte) = self.tx.front() {
             if self.mcr.contains(Mcr::LOOP) {
                 self.loop_back(byte);
             } else if !line.send(byte) {
                 return;
             }
-            self.tx.pop();
+            self.tx.pop_front();
         }
         self.transmit_pending = true;
     }
 
     /// Overrun keeps what the FIFO holds; without FIFOs the newer byte replaces the older (section 8.3, bit 1).
     fn loop_back(&mut self, byte: u8) {
-        if self.rx.len() >= self.capacity() {
-            self.overrun = true;
-            if self.fifos() {
-                return;
-            }
-            self.rx.clear();
+        let capacity = self.capacity();
+        if push(&mut self.rx, capacity, byte) {
+            return;
         }
-        self.rx.push(byte);
+        self.overrun = true;
+        if !self.fifos() {
+            self.rx.clear();
+            push(&mut self.rx, 1, byte);
+        }
     }
 
     fn fetch(&mut self, line: &mut impl SerialLine) {
         while self.can_receive() {
             match line.receive() {
-                Some(byte) => self.rx.push(byte),
+                Some(byte) => push(&mut self.rx, FIFO_SIZE, byte),
                 None => return,
             };
         }
     }
+}
+
+/// Adds a byte to a FIFO that holds `capacity` bytes; `false` if there is no room.
+fn push(fifo: &mut Fifo, capacity: usize, byte: u8) -> bool {
+    fifo.len() < capacity && fifo.push_back(byte).is_ok()
 }
