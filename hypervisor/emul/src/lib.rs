@@ -1,2 +1,34 @@
-//! Decodes and carries out the instructions that reach emulated memory.
+//! Decodes and carries out the instructions that reach emulated memory, and INS and OUTS.
+//!
+//! A guest is an attacker, and its other processors may change its memory and its page tables at any time. So
+//! the instruction is copied once and only the copy is decoded; each operand is translated once, by a walk of
+//! the guest's own tables with the rights of the moment, and only what that walk found is accessed. Nothing is
+//! taken from an exit but the registers.
+//!
+//! Three steps, apart from one another: [`fetch`] copies bytes, [`decode()`] turns them into a plain
+//! [`Operation`], [`run`] carries that out.
 #![no_std]
+
+mod access;
+mod alu;
+mod decode;
+mod error;
+mod execute;
+mod fetch;
+mod linear;
+mod operation;
+mod port;
+mod registers;
+mod string;
+mod walk;
+
+pub use access::Bus;
+pub use decode::{Bitness, DecodeError, decode, prepare};
+pub use error::{Error, Fault};
+pub use execute::{Done, execute, run};
+pub use fetch::{Code, fetch};
+pub use operation::{
+    Address, Arithmetic, BitAction, Kind, Operand, Operation, Register, Repeat, StringKind, Unary,
+};
+pub use port::{PortBus, Progress, StringPort, run_string_port};
+pub use walk::{Intent, WalkError, walk};

@@ -1,0 +1,136 @@
+//! Operands in memory: translated once, then read and written in RAM or on the bus.
+
+use crate::error::Error;
+use crate::linear::{advance, linear};
+use crate::walk::{Intent, walk};
+use seam::GuestMem;
+use spec::state::CpuState;
+use spec::{Gpa, PAGE_SIZE, Width};
+
+/// What lies outside the guest's RAM: emulated chips, or nothing.
+pub trait Bus {
+    /// Reads; bits above the width do not count. What nothing answers reads as all ones.
+    fn read(&mut self, gpa: Gpa, width: Width) -> u64;
+    /// Writes; bits of `value` above the width are zero.
+    fn write(&mut self, gpa: Gpa, width: Width, value: u64);
+}
+
+/// A part of an operand within one page.
+#[derive(Clone, Copy)]
+struct Part {
+    gpa: Gpa,
+    len: usize,
+    is_ram: bool,
+}
+
+/// Where an operand lies: in one page, or in two.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    first: Part,
+    second: Option<Part>,
+}
+
+impl Place {
+    /// Translates the operand at `segment:offset`, both its pages, with all checks for `intent`.
+    pub(crate) fn find(
+        mem: &impl GuestMem,
+        cpu: &CpuState,
+        segment: usize,
+        offset: u64,
+        width: Width,
+        intent: Intent,
+    ) -> Result<Self, Error> {
+        let at = linear(cpu, segment, offset, width.bytes(), intent)?;
+        let part = |at, len: u64| -> Result<Part, Error> {
+            let gpa = walk(mem, cpu, at, intent)?;
+            let len = len as usize;
+            let is_ram = mem.read_into(gpa, &mut [0; 8][..len]).is_ok();
+            Ok(Part { gpa, len, is_ram })
+        };
+        let first = width.bytes().min(PAGE_SIZE - at.0 % PAGE_SIZE);
+        let rest = width.bytes() - first;
+        Ok(Self {
+            first: part(at, first)?,
+            second: if rest > 0 {
+                Some(part(advance(cpu, at, first), rest)?)
+            } else {
+                None
+            },
+        })
+    }
+
+    /// Whether no byte of it is emulated: the processor itself can make the access, and atomically.
+    pub(crate) fn is_ram(&self) -> bool {
+        self.parts().all(|part| part.is_ram)
+    }
+
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        [Some(self.first), self.second].into_iter().flatten()
+    }
+
+    /// Reads it.
+    pub(crate) fn read(&self, mem: &impl GuestMem, bus: &mut impl Bus) -> Result<u64, Error> {
+        let mut bytes = [0; 8];
+        let mut rest = &mut bytes[..];
+        for part in self.parts() {
+            let (into, after) = rest.split_at_mut(part.len);
+            if part.is_ram {
+                mem.read_into(part.gpa, into).map_err(|_| Error::Retry)?;
+            } else {
+                for (gpa, at, width) in pieces(part) {
+                    let value = bus.read(gpa, width).to_le_bytes();
+                    let len = width.bytes() as usize;
+                    into[at..at + len].copy_from_slice(&value[..len]);
+                }
+            }
+            rest = after;
+        }
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Writes the low bytes of `value` there.
+    pub(crate) fn write(
+        &self,
+        mem: &impl GuestMem,
+        bus: &mut impl Bus,
+        value: u64,
+    ) -> Result<(), Error> {
+        let bytes = value.to_le_bytes();
+        let mut rest = &bytes[..];
+        for part in self.parts() {
+            let (from, after) = rest.split_at(part.len);
+            if part.is_ram {
+                mem.write_from(part.gpa, from).map_err(|_| Error::Retry)?;
+            } else {
+                for (gpa, at, width) in pieces(part) {
+                    let mut piece = [0; 8];
+                    let len = width.bytes() as usize;
+                    piece[..len].copy_from_slice(&from[at..at + len]);
+                    bus.write(gpa, width, u64::from_le_bytes(piece));
+                }
+            }
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+/// Splits a part into accesses that a bus has: itself, or, for 3, 5, 6 or 7 bytes at a page's border, aligned
+/// ones. Address, index of the first byte, width.
+fn pieces(part: Part) -> impl Iterator<Item = (Gpa, usize, Width)> {
+    let mut at = 0;
+    core::iter::from_fn(move || {
+        let left = (part.len - at) as u64;
+        let gpa = Gpa(part.gpa.0 + at as u64);
+        let width = Width::from_bytes(left).unwrap_or_else(|| {
+            let fits = |width: &Width| width.bytes() <= left && gpa.is_aligned(width.bytes());
+            [Width::B4, Width::B2]
+                .into_iter()
+                .find(fits)
+                .unwrap_or(Width::B1)
+        });
+        let piece = (gpa, at, width);
+        at += width.bytes().min(left) as usize;
+        (left > 0).then_some(piece)
+    })
+}
