@@ -2,8 +2,9 @@
 
 use crate::file::Look;
 use crate::refusal::{Finding, Findings, Refusal, Refused};
-use crate::table::Table;
+use crate::table::{Table, type_of};
 use crate::units::Bytes;
+use crate::value::MEMORY_STEP;
 use crate::{Facts, Plan, Vm, syntax, text, vm};
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
@@ -16,7 +17,7 @@ use toml::de::{DeTable, DeValue};
 pub const MAX_VMS: usize = 1;
 
 /// A whole config that would be right but for its paths.
-const EXAMPLE: &str = "the least that is needed:
+const EXAMPLE: &str = "the least that is needed is
 
     [[vm]]
     name = \"debian\"
@@ -68,9 +69,9 @@ fn vms(root: &DeTable<'_>, look: &Look<'_>, findings: &mut Findings) -> Result<V
     };
     let Some(tables) = tables.get_ref().as_array().map(|array| array.iter()) else {
         return Err(findings.add(
-            Finding::new("`vm` must be a list of tables", root.place("vm"))
-                .label("this is one value")
-                .mend("write the header with two brackets:  [[vm]]"),
+            Finding::new("`vm` must be an array of tables", root.place("vm"))
+                .label(format!("this is {}", type_of(tables)))
+                .mend("write the header with two brackets: `[[vm]]`"),
         ));
     };
     let mut vms = Vec::new();
@@ -80,8 +81,8 @@ fn vms(root: &DeTable<'_>, look: &Look<'_>, findings: &mut Findings) -> Result<V
         let DeValue::Table(keys) = table.get_ref() else {
             return Err(findings.add(
                 Finding::new("each `vm` must be a table", table.span())
-                    .label("this is none")
-                    .mend("write  [[vm]]"),
+                    .label(format!("this is {}", type_of(table)))
+                    .mend("write `[[vm]]` and the keys of the VM below it"),
             ));
         };
         let read = vm::read(keys, table.span(), look, findings);
@@ -130,27 +131,30 @@ fn memory_of_machine(
     let Some(has) = has.filter(|has| *sum > *has) else {
         return;
     };
+    // Whole steps only: a VM can have no part of one.
+    let has = has - has % MEMORY_STEP;
     let left = has.saturating_sub(before);
+    let label = format!(
+        "asks {}; this machine has {} for guests",
+        Bytes(*asked.get_ref()),
+        Bytes(left)
+    );
     let finding =
-        Finding::new("the machine does not have this memory", asked.span()).label(format!(
-            "asks {}; this machine has {} for guests",
-            Bytes(*asked.get_ref()),
-            Bytes(left)
-        ));
+        Finding::new("this machine does not have that much memory", asked.span()).label(label);
     let finding = match before {
         0 => finding,
         _ => finding.note(format!(
-            "of {} for guests, the VMs above take {}",
+            "{} for guests - {} for the VMs above = {}",
             Bytes(has),
-            Bytes(before)
+            Bytes(before),
+            Bytes(left)
         )),
     };
-    let most = left - left % (2 << 20);
-    findings.add(match most {
+    findings.add(match left {
         0 => finding.mend("leave this VM out, or use a machine with more memory"),
-        most => finding.mend(format!(
-            "ask {} or less, or use a machine with more memory",
-            Bytes(most)
+        _ => finding.mend(format!(
+            "ask for {} or less, or use a machine with more memory",
+            Bytes(left)
         )),
     });
 }

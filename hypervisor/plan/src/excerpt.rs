@@ -37,11 +37,20 @@ pub(crate) fn cut(text: &str, at: &Range<usize>, related: Option<&Range<usize>>)
     let chars = |range: &Range<usize>| {
         let before = text
             .get(start..range.start)
-            .map_or(0, |s| s.chars().count());
-        before..before + text.get(range.clone()).map_or(0, |s| s.chars().count())
+            .map_or(0, |s| s.chars().filter(drawn).count());
+        before
+            ..before
+                + text
+                    .get(range.clone())
+                    .map_or(0, |s| s.chars().filter(drawn).count())
     };
     Some(Cut {
-        lines: text.get(start..end)?.chars().map(printable).collect(),
+        lines: text
+            .get(start..end)?
+            .chars()
+            .filter(drawn)
+            .map(printable)
+            .collect(),
         first_line: 1 + text.get(..start)?.matches('\n').count(),
         at: chars(&at),
         related: related.as_ref().map(chars),
@@ -56,27 +65,42 @@ fn first_line_of(text: &str, range: &Range<usize>) -> Range<usize> {
     start..start + line.find(['\r', '\n']).unwrap_or(line.len())
 }
 
+/// Carriage returns of line ends from Windows are left out.
+fn drawn(c: &char) -> bool {
+    *c != '\r'
+}
+
 fn printable(c: char) -> char {
     match c {
         '\n' | ' '..='~' => c,
         // As wide as one column, so that the marks below stay in place.
-        '\t' | '\r' => ' ',
+        '\t' => ' ',
         _ => '?',
     }
 }
 
-/// Text from the file or the caller inside a message: ASCII, and no longer than a line has room for.
+/// Text from the config inside a message: ASCII, and no longer than a line has room for.
 pub(crate) fn quoted(text: &str) -> Quoted<'_> {
-    Quoted(text)
+    Quoted { text, room: 40 }
 }
 
-pub(crate) struct Quoted<'a>(&'a str);
+/// The path of a file inside a message: ASCII, and whole, so that it can be opened.
+pub(crate) fn path(text: &str) -> Quoted<'_> {
+    Quoted {
+        text,
+        room: usize::MAX,
+    }
+}
+
+pub(crate) struct Quoted<'a> {
+    text: &'a str,
+    room: usize,
+}
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ROOM: usize = 60;
-        for (n, c) in self.0.chars().enumerate() {
-            if n == ROOM {
+        for (n, c) in self.text.chars().enumerate() {
+            if n == self.room {
                 return f.write_str("...");
             }
             match c {

@@ -7,5 +7,8 @@ pub struct Facts<'a> {
     pub memory: Option<u64>,
     /// Size in bytes of a file beside the config, by the path that the config gives with `/` between its parts;
     /// answers `None` if there is no such file. Without it files are taken to be right.
-    pub files: Option<&'a dyn Fn(&str) -> Option<u64>>,
+    pub files: Option<&'a SizeOf<'a>>,
 }
+
+/// Answers with the size in bytes of the file at a path, or `None` if there is none.
+pub type SizeOf<'a> = dyn Fn(&str) -> Option<u64> + 'a;

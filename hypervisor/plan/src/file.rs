@@ -1,7 +1,7 @@
 //! The files that a plan names.
 
 use crate::Facts;
-use crate::excerpt::quoted;
+use crate::excerpt::{self, quoted};
 use crate::refusal::{Finding, Findings, Refused};
 use crate::table;
 use alloc::borrow::ToOwned;
@@ -39,12 +39,11 @@ pub(crate) fn read(
     let path = table::string(value, key, example, findings)?;
     if let Some((label, mend)) = wrong(path) {
         return Err(findings.add(
-            Finding::new(
-                format!("\"{}\" cannot be the path of a file", quoted(path)),
-                value.span(),
-            )
-            .label(label)
-            .mend(mend.unwrap_or_else(|| format!("a path beside this file, such as  {example}"))),
+            Finding::new(format!("invalid path \"{}\"", quoted(path)), value.span())
+                .label(label)
+                .mend(mend.unwrap_or_else(|| {
+                    format!("use a path relative to this file, such as `{example}`")
+                })),
         ));
     }
     let file = |size| File {
@@ -56,7 +55,7 @@ pub(crate) fn read(
         return Ok(file(None));
     };
     let (label, mend) = match size_of(path) {
-        Some(0) => ("is empty", "copy it anew: it holds no byte"),
+        Some(0) => ("is empty", "copy the file again"),
         Some(size) => return Ok(file(Some(size))),
         None => ("was not found", "copy the file there, or correct the path"),
     };
@@ -64,7 +63,7 @@ pub(crate) fn read(
     findings.add(
         Finding::new(format!("the {key}'s file {label}"), value.span())
             .label(format!("this file {label}"))
-            .note(format!("looked for {}", quoted(&looked)))
+            .note(format!("looked for {}", excerpt::path(&looked)))
             .mend(mend),
     );
     // The path as such is right, so what else is wrong can still be found.
@@ -86,13 +85,13 @@ fn wrong(path: &str) -> Option<(String, Option<String>)> {
     }
     if path.contains('\\') {
         return Some((
-            "the parts of a path are separated by `/`".to_owned(),
+            "separate the parts with `/`".to_owned(),
             mend(bare.replace('\\', "/")),
         ));
     }
     if bare.len() != path.len() {
         return Some((
-            "paths start beside this file, not at the root".to_owned(),
+            "this is absolute; paths are relative to this file".to_owned(),
             mend(bare.to_owned()),
         ));
     }
@@ -106,11 +105,11 @@ fn wrong(path: &str) -> Option<(String, Option<String>)> {
         ));
     }
     path.split('/').find_map(|part| match part {
-        "" => Some(("there is an empty part in it".to_owned(), None)),
-        "." | ".." => Some((format!("`{part}` would lead elsewhere"), None)),
+        "" => Some(("this has an empty part".to_owned(), None)),
+        "." | ".." => Some((format!("`{part}` is not allowed in a path"), None)),
         // FAT drops them, and another name would be found.
         _ if part.ends_with(['.', ' ']) || part.starts_with(' ') => Some((
-            "a part starts with a space or ends with a space or dot".to_owned(),
+            "a part may not start with a space or end with a space or dot".to_owned(),
             None,
         )),
         _ => None,

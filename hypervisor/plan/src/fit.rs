@@ -4,8 +4,8 @@ use crate::Start;
 use crate::layout::{self, HOLE};
 use crate::refusal::{Finding, Findings};
 use crate::units::Bytes;
+use crate::value::MEMORY_STEP;
 use alloc::format;
-use alloc::string::String;
 use spec::Gpa;
 use toml::Spanned;
 
@@ -38,7 +38,7 @@ pub(crate) fn files(
     };
     let least = sum
         .checked_add(hole)
-        .and_then(|n| n.checked_next_multiple_of(2 << 20));
+        .and_then(|n| n.checked_next_multiple_of(MEMORY_STEP));
     findings.add(
         Finding::new(what, memory.span())
             .label(format!("this leaves room for {room} bytes"))
@@ -58,54 +58,53 @@ pub(crate) fn files(
     );
 }
 
-/// Checks that a flat binary lies in RAM that its start mode reaches.
+/// Checks that a flat binary lies in RAM that its start mode reaches, and says whether it does.
 pub(crate) fn flat(
     place: &Spanned<(Gpa, Start)>,
     size: Option<u64>,
     memory: &Spanned<u64>,
     findings: &mut Findings,
-) {
+) -> bool {
     let (load, start) = *place.get_ref();
     // At least its first byte, where its size is not known.
-    let size = size.unwrap_or(1);
-    let end = load.0.saturating_add(size);
+    let len = size.unwrap_or(1);
+    let end = load.0.saturating_add(len);
     let [low, main, _] = layout::ram(*memory.get_ref());
     let in_low = low.contains(&load.0) && end <= low.end;
     let in_main = start != Start::Real && main.contains(&load.0) && end <= main.end;
     if in_low || in_main {
-        return;
+        return true;
     }
-    let (what, mend): (&str, String) = match start {
+    let (what, mend) = match start {
         Start::Real => (
-            "a flat binary that starts in real mode must lie below the display's memory",
+            "a flat binary that starts in real mode must lie in the low RAM",
             format!("it must end at {:#x} or below", low.end),
         ),
-        _ if load.0 < HOLE.end && end > HOLE.start && HOLE.end.saturating_add(size) <= main.end => {
-            (
-                "the flat binary overlaps the hole in the VM's memory",
-                "load = \"0x100000\" would do".into(),
-            )
-        }
-        _ => (
-            "the flat binary does not fit into the VM's memory",
+        Start::Protected | Start::Long => (
+            "the flat binary does not lie in the VM's RAM",
             format!(
-                "it must lie from {:#x} to {:#x}, or below {:#x}",
+                "it must lie within {:#x}..{:#x} or below {:#x}",
                 main.start, main.end, low.end
             ),
         ),
     };
-    let sum = format!("{:#x} + {size} bytes = {end:#x}", load.0);
-    findings.add(
-        Finding::new(what, place.span())
-            .label(format!("it would lie from {:#x} to {end:#x}", load.0))
-            .related(
-                memory.span(),
-                format!(
-                    "RAM up to {:#x}, none from {:#x} to {:#x}",
-                    main.end, HOLE.start, HOLE.end
-                ),
-            )
-            .note(sum)
-            .mend(mend),
-    );
+    let finding = Finding::new(what, place.span())
+        .related(
+            memory.span(),
+            format!(
+                "RAM is 0..{:#x} and {:#x}..{:#x}",
+                low.end, main.start, main.end
+            ),
+        )
+        .mend(mend);
+    findings.add(match size {
+        Some(size) => finding
+            .label(format!("it would end at {end:#x}"))
+            .note(format!(
+                "{:#x} + {size:#x} ({size} bytes) = {end:#x}",
+                load.0
+            )),
+        None => finding.label("no RAM for it from here"),
+    });
+    false
 }

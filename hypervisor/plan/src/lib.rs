@@ -5,11 +5,13 @@
 extern crate alloc;
 
 pub mod bundle;
+mod canonical;
 mod document;
 mod excerpt;
 mod facts;
 mod file;
 mod fit;
+mod format;
 pub mod layout;
 mod model;
 mod nearest;
@@ -18,10 +20,11 @@ mod syntax;
 mod table;
 mod text;
 mod units;
+mod value;
 mod vm;
 
 pub use document::{MAX_VMS, parse};
-pub use facts::Facts;
+pub use facts::{Facts, SizeOf};
 pub use model::{Format, Plan, Start, Vm};
 pub use refusal::Refusal;
 pub use text::{MAX_TEXT, text};

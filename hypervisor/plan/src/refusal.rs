@@ -1,6 +1,6 @@
 //! Why a config was refused: each mistake with its place in the file and its mend.
 
-use crate::excerpt::{self, quoted};
+use crate::excerpt;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -51,8 +51,14 @@ impl Refusal {
         .term_width(WIDTH);
         let mut out = String::new();
         for finding in self.findings.iter().take(SHOWN) {
-            out += &renderer.render(&[finding.group(&self.file, &self.text)]);
-            out += "\n\n";
+            for line in renderer
+                .render(&[finding.group(&self.file, &self.text)])
+                .lines()
+            {
+                out += line.trim_end();
+                out.push('\n');
+            }
+            out.push('\n');
         }
         if let Some(more @ 1..) = self.findings.len().checked_sub(SHOWN) {
             out += &format!("and {more} more\n\n");
@@ -130,7 +136,7 @@ impl Finding {
         let group = match excerpt::cut(text, &self.at, self.related.as_ref().map(|(at, _)| at)) {
             Some(cut) => {
                 let mut snippet = Snippet::source(cut.lines)
-                    .path(quoted(file).to_string())
+                    .path(excerpt::path(file).to_string())
                     .line_start(cut.first_line)
                     .annotation(AnnotationKind::Primary.span(cut.at).label(&self.label));
                 if let (Some(at), Some((_, label))) = (cut.related, &self.related) {
@@ -139,7 +145,7 @@ impl Finding {
                 group.element(snippet)
             }
             None => group.element(
-                Origin::path(quoted(file).to_string())
+                Origin::path(excerpt::path(file).to_string())
                     .line(1)
                     .char_column(1),
             ),

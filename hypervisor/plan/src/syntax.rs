@@ -1,39 +1,50 @@
 //! What the TOML parser could not read, in words.
 
+use crate::excerpt::quoted;
 use crate::refusal::Finding;
 use alloc::format;
 use alloc::vec::Vec;
 use core::ops::Range;
 use toml::de::{DeTable, Error};
 
-/// The parser's errors as findings.
+/// The parser's errors as findings, the first of each line: the rest follow from it.
 pub(crate) fn findings(text: &str, root: &DeTable<'_>, errors: &[Error]) -> Vec<Finding> {
-    errors
-        .iter()
-        .map(|error| finding(text, root, error))
-        .collect()
+    let mut end_of_line = 0;
+    let mut findings = Vec::new();
+    for error in errors {
+        let at = error.span().unwrap_or(0..0);
+        if findings.is_empty() || at.start >= end_of_line {
+            let rest = text.get(at.start..).unwrap_or("");
+            end_of_line = at.start + rest.find('\n').map_or(rest.len(), |newline| newline + 1);
+            findings.push(finding(text, root, error.message(), at));
+        }
+    }
+    findings
 }
 
-fn finding(text: &str, root: &DeTable<'_>, error: &Error) -> Finding {
-    let at = error.span().unwrap_or(0..0);
-    if error.message() == "duplicate key" {
-        let finding = Finding::new("a key is given twice", at.clone())
-            .label("here again")
-            .mend("keep one of the two lines");
-        return match first(root, &at, text) {
-            Some(first) => finding.related(first, "first here"),
-            None => finding,
-        };
+fn finding(text: &str, root: &DeTable<'_>, message: &str, at: Range<usize>) -> Finding {
+    let (what, wanted) = message.split_once(", expected ").unwrap_or((message, ""));
+    let finding = Finding::new(what, at.clone());
+    match (what, wanted) {
+        ("duplicate key", _) => {
+            let finding = finding.label("given again").mend("keep one of the two");
+            match first(root, &at, text) {
+                Some(first) => finding.related(first, "first given here"),
+                None => finding,
+            }
+        }
+        ("string values must be quoted", _) => {
+            let value = text.get(at).unwrap_or("");
+            finding
+                .label("no quotes")
+                .mend(format!("write \"{}\"", quoted(value)))
+        }
+        (_, "nothing") => finding.label("too much").mend("remove it"),
+        (_, "") => finding
+            .label("not TOML")
+            .mend("see https://toml.io for the syntax of this file"),
+        (_, wanted) => finding.label("not TOML").mend(format!("expected {wanted}")),
     }
-    let (what, wanted) = error
-        .message()
-        .split_once(", expected ")
-        .unwrap_or((error.message(), ""));
-    let finding = Finding::new(what, at).label("here");
-    finding.mend(match wanted {
-        "" => "see https://toml.io for how a config is written".into(),
-        wanted => format!("expected {wanted}"),
-    })
 }
 
 /// The place where the key at `again` was given first: the last like it before, since a table's keys stand

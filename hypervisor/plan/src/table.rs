@@ -4,7 +4,6 @@ use crate::excerpt::quoted;
 use crate::nearest::nearest;
 use crate::refusal::{Finding, Findings, Refused};
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 use toml::Spanned;
@@ -47,7 +46,7 @@ impl<'t> Table<'t> {
                     .mend(format!("did you mean `{near}`?")),
                 None => finding
                     .label("unknown key")
-                    .mend(format!("the keys of {what} are: {}", list(keys))),
+                    .mend(format!("known keys: {}", keys.join(", "))),
             });
             meant.extend(near.map(|near| (near, refused)));
         }
@@ -91,7 +90,7 @@ impl<'t> Table<'t> {
                 self.at.clone(),
             )
             .label(format!("this has no `{key}`"))
-            .mend(format!("add a line such as  {example}"))
+            .mend(format!("add a line such as `{example}`"))
         })
     }
 
@@ -130,19 +129,10 @@ pub(crate) fn wrong_type(
     example: &str,
     findings: &mut Findings,
 ) -> Refused {
-    let found = match value.get_ref() {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "an integer",
-        DeValue::Float(_) => "a number with a point",
-        DeValue::Boolean(_) => "true or false",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "an array",
-        DeValue::Table(_) => "a table",
-    };
     findings.add(
         Finding::new(format!("`{key}` must be {wanted}"), value.span())
-            .label(format!("this is {found}"))
-            .mend(format!("write  {example}")),
+            .label(format!("this is {}", type_of(value)))
+            .mend(format!("write `{example}`")),
     )
 }
 
@@ -160,19 +150,28 @@ pub(crate) fn choice<T: Copy>(
         return Ok(*choice);
     }
     let finding = Finding::new(
-        format!("`{key}` cannot be \"{}\"", quoted(text)),
+        format!("invalid `{key}`: \"{}\"", quoted(text)),
         value.span(),
     );
     Err(findings.add(match nearest(text, &words) {
         Some(near) => finding
-            .label("unknown word")
+            .label("unknown value")
             .mend(format!("did you mean \"{near}\"?")),
         None => finding
-            .label("unknown word")
-            .mend(format!("{key} is one of: {}", list(&words))),
+            .label("unknown value")
+            .mend(format!("{key} is one of: {}", words.join(", "))),
     }))
 }
 
-fn list(words: &[&str]) -> String {
-    words.join(", ")
+/// What a value is, in words.
+pub(crate) fn type_of(value: &Spanned<DeValue<'_>>) -> &'static str {
+    match value.get_ref() {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a floating-point number",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a single table",
+    }
 }

@@ -4,8 +4,9 @@ use crate::refusal::{Finding, Refusal};
 use alloc::string::String;
 use alloc::{format, vec};
 
-/// Longest config that is read, in bytes.
-pub const MAX_TEXT: usize = 1 << 20;
+/// Longest config that is read, in bytes: a few hundred VMs. It bounds what a hostile file costs, since the
+/// parser keeps some hundred bytes for each byte that it cannot read.
+pub const MAX_TEXT: usize = 64 << 10;
 
 /// The text of a config file, without the byte order mark that some editors put first.
 ///

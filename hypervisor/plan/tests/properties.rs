@@ -1,0 +1,218 @@
+//! What holds for any text and any plan.
+
+use plan::{Facts, Format, Plan, Start, Vm};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use spec::Gpa;
+
+/// Judges bytes as `boot` does, and checks what holds for every refusal.
+fn judge(bytes: &[u8], facts: &Facts<'_>) -> Option<Plan> {
+    let judged = plan::text(bytes, "a.toml").and_then(|text| plan::parse(text, "a.toml", facts));
+    match judged {
+        Ok(plan) => Some(plan),
+        Err(refusal) => {
+            assert!(refusal.count() > 0);
+            let text = refusal.render(false);
+            assert!(text.starts_with("error: "), "{text}");
+            assert!(text.contains("help: "), "{text}");
+            assert!(text.contains("--> a.toml:"), "{text}");
+            assert!(
+                text.bytes()
+                    .all(|b| b == b'\n' || (b' '..=b'~').contains(&b)),
+                "{text:?}"
+            );
+            assert!(!refusal.render(true).is_empty());
+            None
+        }
+    }
+}
+
+/// A file for each path: its size depends on the path, and some are missing.
+fn some_size(path: &str) -> Option<u64> {
+    match path.len() % 5 {
+        0 => None,
+        n => Some((n as u64 - 1) << 22),
+    }
+}
+
+/// What may be known beside the text.
+fn facts((memory, ask): (Option<u64>, bool)) -> Facts<'static> {
+    Facts {
+        memory,
+        files: ask.then_some(&some_size as _),
+    }
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[a-z0-9-]{1,31}"
+}
+
+fn path() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9_~+-]([a-zA-Z0-9_. ~+-]{0,20}[a-zA-Z0-9_~+-])?(/[a-zA-Z0-9_~+-]{1,12}){0,3}"
+}
+
+fn format(memory: u64) -> impl Strategy<Value = Format> {
+    let flat = |start: Start, from: u64, to: u64| {
+        (from..to).prop_map(move |load| Format::Flat {
+            load: Gpa(load),
+            start,
+        })
+    };
+    let main = (0x10_0000, memory.min(0xc000_0000));
+    prop_oneof![
+        select(vec![Format::Auto, Format::BzImage, Format::Elf64]),
+        flat(Start::Real, 0, 0xa_0000),
+        flat(Start::Long, 0, 0xa_0000),
+        flat(Start::Protected, main.0, main.1),
+        flat(Start::Long, main.0, main.1),
+    ]
+}
+
+fn valid() -> impl Strategy<Value = Plan> {
+    // The whole range of sizes and, more often, the small ones.
+    let memory = prop_oneof![1..=512u64, 1..=(1u64 << 19)].prop_map(|steps| steps << 21);
+    memory
+        .prop_flat_map(|memory| {
+            (
+                name(),
+                path(),
+                format(memory),
+                proptest::option::of(path()),
+                "[ -~]{0,2047}",
+                Just(memory),
+            )
+        })
+        .prop_filter("one file cannot be both", |(_, kernel, _, initrd, ..)| {
+            !initrd
+                .as_ref()
+                .is_some_and(|initrd| initrd.eq_ignore_ascii_case(kernel))
+        })
+        .prop_map(|(name, kernel, format, initrd, cmdline, memory)| {
+            let real = matches!(
+                format,
+                Format::Flat {
+                    start: Start::Real,
+                    ..
+                }
+            );
+            Vm {
+                name,
+                kernel,
+                format,
+                initrd: initrd.filter(|_| !real),
+                cmdline: if real { String::new() } else { cmdline },
+                memory,
+            }
+        })
+        .prop_map(|vm| Plan { vms: vec![vm] })
+}
+
+/// Pieces of which a text is likely to be nearly right.
+fn piece() -> impl Strategy<Value = String> {
+    const PIECES: &[&str] = &[
+        "[[vm]]",
+        "[vm]",
+        "[[",
+        "]]",
+        "vm",
+        "\n",
+        "\r\n",
+        "\r",
+        "\t",
+        " ",
+        "=",
+        ".",
+        ",",
+        "#",
+        "\"",
+        "'",
+        "\"\"\"",
+        "{",
+        "}",
+        "name",
+        "kernel",
+        "format",
+        "load",
+        "start",
+        "initrd",
+        "cmdline",
+        "memory",
+        "\"debian\"",
+        "\"256 MiB\"",
+        "\"99999999 TiB\"",
+        "\"flat\"",
+        "\"real\"",
+        "\"0x7c00\"",
+        "\"0xffffffffffffffff\"",
+        "18446744073709551615",
+        "-1",
+        "0x",
+        "1e9",
+        "inf",
+        "true",
+        "1979-05-27",
+        "\u{feff}",
+        "\u{e4}",
+        "\u{1f600}",
+        "\u{301}",
+        "\u{200b}",
+        "\u{0}",
+        "name = \"a\"\n",
+        "kernel = \"b\"\n",
+        "memory = \"4 MiB\"\n",
+        "format = \"flat\"\n",
+        "load = 0x100000\n",
+    ];
+    prop_oneof![9 => select(PIECES).prop_map(str::to_owned), 1 => "\\PC{0,40}"]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn no_bytes_panic(bytes in vec(any::<u8>(), 0..400), known in any::<(Option<u64>, bool)>()) {
+        judge(&bytes, &facts(known));
+    }
+
+    #[test]
+    fn no_nearly_right_text_panics(pieces in vec(piece(), 0..60), known in any::<(Option<u64>, bool)>()) {
+        judge(pieces.concat().as_bytes(), &facts(known));
+    }
+
+    #[test]
+    fn no_damaged_plan_panics(plan in valid(), cuts in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), known in any::<(Option<u64>, bool)>()) {
+        let mut bytes = plan.to_string().into_bytes();
+        for (at, byte) in cuts {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        judge(&bytes, &facts(known));
+    }
+
+    #[test]
+    fn a_plan_reads_back_as_itself(plan in valid()) {
+        let text = plan.to_string();
+        prop_assert_eq!(judge(text.as_bytes(), &Facts::default()), Some(plan), "{}", text);
+    }
+
+    #[test]
+    fn what_is_accepted_keeps_its_promises(pieces in vec(piece(), 0..40), plan in valid(), memory in any::<u64>()) {
+        // Keys that come twice or late make most of these texts wrong, some are right.
+        let text = plan.to_string() + &pieces.concat();
+        if let Some(plan) = judge(text.as_bytes(), &Facts { memory: Some(memory), files: Some(&some_size) }) {
+            prop_assert!((1..=plan::MAX_VMS).contains(&plan.vms.len()));
+            for vm in &plan.vms {
+                prop_assert!(vm.memory <= memory && vm.memory % (2 << 20) == 0 && vm.memory > 0);
+                let files = [Some(&vm.kernel), vm.initrd.as_ref()].into_iter().flatten();
+                let size: u64 = files.map(|file| some_size(file).expect("it is there")).sum();
+                prop_assert!(size > 0 && size < vm.memory);
+                if let Format::Flat { load, .. } = vm.format {
+                    let end = load.0 + some_size(&vm.kernel).expect("it is there");
+                    prop_assert!(plan::layout::ram(vm.memory).iter().any(|ram| ram.contains(&load.0) && end <= ram.end));
+                }
+            }
+            prop_assert_eq!(judge(plan.to_string().as_bytes(), &Facts::default()), Some(plan));
+        }
+    }
+}
