@@ -1,2 +1,39 @@
 //! VT-x over a VMCS trait: control selection, entry checks, exit decoding, injection.
+//!
+//! Nothing here touches the processor: `hw` gives the [`Vmcs`] by VMREAD and VMWRITE, and carries out the
+//! [`Effect`]s that lie outside the VMCS. The way through the crate:
+//!
+//! 1. [`Capabilities::new`] reads the capability MSRs; [`Capabilities::missing`] names what stands in the way.
+//! 2. [`controls::select`] chooses the controls; [`setup::initialise`] writes the whole VMCS and gives a [`Vcpu`].
+//! 3. After each exit [`Vcpu::decode`] gives the [`exits::Exit`]; [`Vcpu::apply`] carries out the answer.
 #![no_std]
+
+#[cfg(any(test, feature = "fake"))]
+extern crate std;
+
+mod advance;
+mod apply;
+pub mod capabilities;
+pub mod controls;
+mod decode;
+mod double_fault;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
+mod inject;
+pub mod io_bitmap;
+pub mod missing;
+pub mod msr_bitmap;
+pub mod setup;
+mod timer;
+mod vcpu;
+mod vmcs;
+
+pub use apply::{Effect, merge_dr6};
+pub use capabilities::Capabilities;
+pub use controls::{Controls, Wants};
+pub use io_bitmap::IoBitmaps;
+pub use missing::Missing;
+pub use msr_bitmap::MsrBitmap;
+pub use setup::{HostState, Pointers, Setup};
+pub use vcpu::Vcpu;
+pub use vmcs::Vmcs;

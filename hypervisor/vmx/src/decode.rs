@@ -1,0 +1,251 @@
+//! Exit reasons and qualifications into [`Exit`]. Reads the reason, and only the fields that this reason needs.
+
+use crate::advance::is_64_bit;
+use crate::{Vcpu, Vmcs};
+use exits::{Access, ControlWrite, Direction, Exit, GpaFault, PortAccess, StringAccess};
+use spec::cpu::{Cr0, Gpr, Gprs, Segment, vector};
+use spec::exit_reason::{self as reason, ExitReason};
+use spec::qualification::{CrAccess, CrAccessKind, EptViolation, IoAccess, StringIoInformation};
+use spec::state::{ControlState, CpuState};
+use spec::vmx_event::{EventKind, InterruptionInfo};
+use spec::{Gpa, Gva, Msr, msr, vmcs};
+
+impl Vcpu {
+    /// What made the guest stop. To be called once after each exit, before anything else that touches the VMCS.
+    ///
+    /// `gprs` are the guest's registers at the exit. An event whose delivery the exit cut short is put back for
+    /// the next entry.
+    pub fn decode(&mut self, vmcs: &mut impl Vmcs, gprs: &Gprs) -> Exit {
+        let exit_reason = ExitReason(vmcs.read(vmcs::EXIT_REASON) as u32);
+        let basic = exit_reason.basic();
+        if exit_reason.is_entry_failure() {
+            // The event that was queued still is.
+            return Exit::EntryFailed(basic);
+        }
+        // The entry took what was queued: it was delivered, or comes back as IDT-vectoring information.
+        self.queued = None;
+        match basic {
+            reason::CPUID => Exit::Cpuid,
+            reason::RDMSR => Exit::MsrRead(msr_number(gprs)),
+            reason::WRMSR => match msr_number(gprs) {
+                msr::EFER => Exit::EferWrite(ControlWrite {
+                    value: gprs.edx_eax(),
+                    old: self.control_state(vmcs),
+                }),
+                other => Exit::MsrWrite(other),
+            },
+            reason::HLT => Exit::Hlt,
+            reason::IO_INSTRUCTION => self.io(vmcs),
+            reason::PREEMPTION_TIMER => Exit::TimerExpired,
+            reason::INTERRUPT_WINDOW => Exit::InterruptWindow,
+            reason::EXTERNAL_INTERRUPT => Exit::HostInterrupt(exit_interruption(vmcs).vector()),
+            reason::EPT_VIOLATION => self.ept_violation(vmcs),
+            reason::EXCEPTION_OR_NMI => self.event(vmcs),
+            reason::CR_ACCESS => self.cr_access(vmcs, gprs),
+            reason::VMCALL => Exit::Hypercall,
+            reason::XSETBV => Exit::Xsetbv,
+            reason::NMI_WINDOW => Exit::NmiWindow,
+            reason::INVD | reason::WBINVD => Exit::CacheFlush,
+            reason::TRIPLE_FAULT => Exit::TripleFault,
+            reason::TASK_SWITCH => Exit::TaskSwitch,
+            // RDPMC exits after its checks of privilege, so what is left is a counter that is not there: #GP.
+            reason::RDPMC => Exit::Forbidden,
+            // CPUID shows none of these. (CR4.VMXE and SMXE are clear in the guest's eyes, which comes before privilege.)
+            reason::GETSEC
+            | reason::RSM
+            | reason::VMCLEAR
+            | reason::VMLAUNCH
+            | reason::VMPTRLD
+            | reason::VMPTRST
+            | reason::VMREAD
+            | reason::VMRESUME
+            | reason::VMWRITE
+            | reason::VMXOFF
+            | reason::VMXON
+            | reason::INVEPT
+            | reason::INVVPID
+            | reason::VMFUNC
+            | reason::MWAIT
+            | reason::MONITOR
+            | reason::ENCLS
+            | reason::ENCLV
+            | reason::PCONFIG
+            | reason::LOADIWKEY
+            | reason::SEAMCALL
+            | reason::TDCALL => Exit::Undefined,
+            other => Exit::Unknown(other),
+        }
+    }
+
+    fn io(&self, vmcs: &impl Vmcs) -> Exit {
+        let io = IoAccess(vmcs.read(vmcs::EXIT_QUALIFICATION));
+        let Some(width) = io.width() else {
+            return Exit::Unknown(reason::IO_INSTRUCTION);
+        };
+        let access = PortAccess {
+            port: io.port(),
+            width,
+            direction: if io.is_in() {
+                Direction::In
+            } else {
+                Direction::Out
+            },
+        };
+        if !io.is_string() {
+            return Exit::Port(access);
+        }
+        let information = StringIoInformation(vmcs.read(vmcs::EXIT_INSTRUCTION_INFO) as u32);
+        let Some(address_size) = information.address_size() else {
+            return Exit::Unknown(reason::IO_INSTRUCTION);
+        };
+        Exit::PortString(StringAccess {
+            access,
+            repeated: io.is_repeated(),
+            address_size,
+            linear: Gva(vmcs.read(vmcs::GUEST_LINEAR_ADDRESS)),
+            cpu: self.cpu_state(vmcs),
+        })
+    }
+
+    fn ept_violation(&mut self, vmcs: &mut impl Vmcs) -> Exit {
+        let violation = EptViolation::from_bits_retain(vmcs.read(vmcs::EXIT_QUALIFICATION));
+        self.resume_delivery(vmcs, violation.contains(EptViolation::NMI_UNBLOCKING));
+        // Only an access by the instruction at RIP may be carried out for it. One made while an event was being delivered
+        // has a translated linear address too, but is the processor's own.
+        let by_instruction = violation
+            .contains(EptViolation::LINEAR_VALID | EptViolation::TRANSLATED)
+            && !violation.contains(EptViolation::ASYNCHRONOUS)
+            && self.queued.is_none();
+        Exit::GpaFault(GpaFault {
+            gpa: Gpa(vmcs.read(vmcs::GUEST_PHYSICAL_ADDRESS)),
+            access: if violation.contains(EptViolation::FETCH) {
+                Access::Fetch
+            } else if violation.contains(EptViolation::WRITE) {
+                Access::Write
+            } else {
+                Access::Read
+            },
+            linear: by_instruction.then(|| Gva(vmcs.read(vmcs::GUEST_LINEAR_ADDRESS))),
+            present: violation.intersects(
+                EptViolation::READABLE | EptViolation::WRITEABLE | EptViolation::EXECUTABLE,
+            ),
+            cpu: self.cpu_state(vmcs),
+        })
+    }
+
+    fn event(&mut self, vmcs: &mut impl Vmcs) -> Exit {
+        let info = exit_interruption(vmcs);
+        if info.kind() == EventKind::Nmi {
+            return Exit::HostNmi;
+        }
+        let vector = info.vector();
+        // The bit is undefined for #DF (SDM vol. 3, "Information for VM Exits Due to Vectored Events").
+        self.resume_delivery(vmcs, info.nmi_unblocking() && vector != vector::DF);
+        let qualification = if matches!(vector, vector::DB | vector::PF) {
+            vmcs.read(vmcs::EXIT_QUALIFICATION)
+        } else {
+            0
+        };
+        Exit::Exception {
+            vector,
+            error_code: info
+                .has_error_code()
+                .then(|| vmcs.read(vmcs::EXIT_INTERRUPTION_ERROR_CODE) as u32),
+            qualification,
+        }
+    }
+
+    fn cr_access(&self, vmcs: &impl Vmcs, gprs: &Gprs) -> Exit {
+        let access = CrAccess(vmcs.read(vmcs::EXIT_QUALIFICATION));
+        let operand = || match access.gpr() {
+            Gpr::Rsp => vmcs.read(vmcs::GUEST_RSP),
+            other => gprs.get(other),
+        };
+        let write = |value: fn(&ControlState, u64) -> u64, operand| {
+            let old = self.control_state(vmcs);
+            // Outside 64-bit mode the operand of MOV has 32 bits, and the rest of the register may hold anything.
+            let operand = if old.cs_long {
+                operand
+            } else {
+                operand & 0xffff_ffff
+            };
+            ControlWrite {
+                value: value(&old, operand),
+                old,
+            }
+        };
+        match (access.kind(), access.register()) {
+            (CrAccessKind::MovTo, 0) => Exit::Cr0Write(write(|_, new| new, operand())),
+            (CrAccessKind::MovTo, 4) => Exit::Cr4Write(write(|_, new| new, operand())),
+            (CrAccessKind::MovTo, 8) => Exit::Cr8Write(operand()),
+            (CrAccessKind::MovFrom, 8) => Exit::Cr8Read(access.gpr()),
+            (CrAccessKind::Clts, _) => Exit::Cr0Write(write(|old, _| old.cr0 & !Cr0::TS.bits(), 0)),
+            (CrAccessKind::Lmsw, _) => Exit::Cr0Write(write(
+                |old, source| {
+                    // LMSW loads PE, MP, EM and TS, and cannot clear PE.
+                    let loaded = (Cr0::PE | Cr0::MP | Cr0::EM | Cr0::TS).bits();
+                    old.cr0 & !loaded | source & loaded | old.cr0 & Cr0::PE.bits()
+                },
+                u64::from(access.lmsw_source()),
+            )),
+            // CR3, and reads of the others, do not exit.
+            _ => Exit::Unknown(reason::CR_ACCESS),
+        }
+    }
+
+    fn control_state(&self, vmcs: &impl Vmcs) -> ControlState {
+        ControlState {
+            cr0: self.cr0(vmcs),
+            cr3: vmcs.read(vmcs::GUEST_CR3),
+            cr4: self.cr4(vmcs),
+            efer: vmcs.read(vmcs::GUEST_EFER),
+            cs_long: is_64_bit(vmcs),
+        }
+    }
+
+    /// The registers that carrying out an instruction needs. In 64-bit mode what segments do not take part in is left out.
+    fn cpu_state(&self, vmcs: &impl Vmcs) -> CpuState {
+        let mut cpu = CpuState {
+            rip: vmcs.read(vmcs::GUEST_RIP),
+            rsp: vmcs.read(vmcs::GUEST_RSP),
+            rflags: vmcs.read(vmcs::GUEST_RFLAGS),
+            cr0: self.cr0(vmcs),
+            cr3: vmcs.read(vmcs::GUEST_CR3),
+            cr4: self.cr4(vmcs),
+            efer: vmcs.read(vmcs::GUEST_EFER),
+            segments: [Segment::default(); 6],
+        };
+        let rights = |n| vmcs.read(vmcs::segment(n).rights) as u32;
+        cpu.segments[CpuState::CS].rights = rights(CpuState::CS);
+        cpu.segments[CpuState::SS].rights = rights(CpuState::SS);
+        if cpu.is_64_bit() {
+            for n in [FS, GS] {
+                cpu.segments[n].base = vmcs.read(vmcs::segment(n).base);
+            }
+            return cpu;
+        }
+        for (n, segment) in cpu.segments.iter_mut().enumerate() {
+            let fields = vmcs::segment(n);
+            *segment = Segment {
+                selector: vmcs.read(fields.selector) as u16,
+                base: vmcs.read(fields.base),
+                limit: vmcs.read(fields.limit) as u32,
+                rights: vmcs.read(fields.rights) as u32,
+            };
+        }
+        cpu
+    }
+}
+
+/// Index of FS in [`CpuState::segments`]
+const FS: usize = 4;
+/// Index of GS
+const GS: usize = 5;
+
+fn msr_number(gprs: &Gprs) -> Msr {
+    Msr(gprs.get(Gpr::Rcx) as u32)
+}
+
+fn exit_interruption(vmcs: &impl Vmcs) -> InterruptionInfo {
+    InterruptionInfo(vmcs.read(vmcs::EXIT_INTERRUPTION_INFO) as u32)
+}

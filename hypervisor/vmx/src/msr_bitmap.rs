@@ -1,0 +1,120 @@
+//! MSR bitmaps (SDM vol. 3, "MSR-Bitmap Address").
+
+use spec::Msr;
+
+/// The four bitmaps of one vCPU in the form that the processor reads: a set bit makes the access exit.
+///
+/// MSRs outside both ranges always exit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[repr(C, align(4096))]
+pub struct MsrBitmap([u8; 4096]);
+
+const _: () = assert!(size_of::<MsrBitmap>() == 4096 && align_of::<MsrBitmap>() == 4096);
+
+impl MsrBitmap {
+    /// Byte offset of the write bitmaps from the read bitmaps
+    const WRITE: usize = 2048;
+    /// Byte offset of the bitmap for MSRs from 0xc000_0000 on
+    const HIGH: usize = 1024;
+    /// MSRs in each range
+    const RANGE: u32 = 0x2000;
+
+    /// Everything exits.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self([0xff; 4096])
+    }
+
+    /// The byte of a read, and its bit; `None` if the MSR has none.
+    const fn place(msr: Msr) -> Option<(usize, u8)> {
+        let (base, index) = match msr.0 {
+            0..Self::RANGE => (0, msr.0),
+            0xc000_0000..=0xc000_1fff => (Self::HIGH, msr.0 & (Self::RANGE - 1)),
+            _ => return None,
+        };
+        Some((base + index as usize / 8, 1 << (index % 8)))
+    }
+
+    /// Lets the guest read, write or both without an exit. What is not named here stays as it was.
+    ///
+    /// Returns `false`, and does nothing, for an MSR outside the bitmaps' ranges.
+    #[must_use]
+    pub fn allow(&mut self, msr: Msr, read: bool, write: bool) -> bool {
+        let Some((byte, bit)) = Self::place(msr) else {
+            return false;
+        };
+        if read {
+            self.0[byte] &= !bit;
+        }
+        if write {
+            self.0[byte + Self::WRITE] &= !bit;
+        }
+        true
+    }
+
+    /// Whether a read exits.
+    #[must_use]
+    pub fn read_exits(&self, msr: Msr) -> bool {
+        Self::place(msr).is_none_or(|(byte, bit)| self.0[byte] & bit != 0)
+    }
+
+    /// Whether a write exits.
+    #[must_use]
+    pub fn write_exits(&self, msr: Msr) -> bool {
+        Self::place(msr).is_none_or(|(byte, bit)| self.0[byte + Self::WRITE] & bit != 0)
+    }
+
+    /// The bytes that the processor reads.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8; 4096] {
+        &self.0
+    }
+}
+
+impl Default for MsrBitmap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_exits_at_birth() {
+        assert!(MsrBitmap::new().bytes().iter().all(|b| *b == 0xff));
+    }
+
+    #[test]
+    fn each_edge_has_the_bit_that_the_manual_gives_it() {
+        for (msr, byte, bit) in [
+            (0x0, 0, 0),
+            (0x1fff, 1023, 7),
+            (0xc000_0000, 1024, 0),
+            (0xc000_0080, 1024 + 16, 0),
+            (0xc000_1fff, 2047, 7),
+        ] {
+            let mut bitmap = MsrBitmap::new();
+            assert!(bitmap.allow(Msr(msr), true, false));
+            let mut expected = [0xff; 4096];
+            expected[byte] &= !(1 << bit);
+            assert_eq!(bitmap.bytes(), &expected, "read of {msr:#x}");
+            assert!(!bitmap.read_exits(Msr(msr)) && bitmap.write_exits(Msr(msr)));
+
+            assert!(bitmap.allow(Msr(msr), false, true));
+            expected[2048 + byte] &= !(1 << bit);
+            assert_eq!(bitmap.bytes(), &expected, "write of {msr:#x}");
+        }
+    }
+
+    #[test]
+    fn msrs_outside_the_ranges_cannot_be_allowed() {
+        let mut bitmap = MsrBitmap::new();
+        for msr in [0x2000, 0xbfff_ffff, 0xc000_2000, 0xffff_ffff] {
+            assert!(!bitmap.allow(Msr(msr), true, true));
+            assert!(bitmap.read_exits(Msr(msr)) && bitmap.write_exits(Msr(msr)));
+        }
+        assert_eq!(bitmap, MsrBitmap::new());
+    }
+}
