@@ -28,8 +28,8 @@ pub struct Programs {
 /// The compiler's; it has said why on stderr.
 pub fn programs() -> Result<Programs> {
     Ok(Programs {
-        boot: only(cargo("boot", UEFI)?, "boot")?,
-        hypervisor: only(cargo("bulkhead", BARE)?, "bulkhead")?,
+        boot: only(cargo("boot", UEFI, "firmware")?, "boot")?,
+        hypervisor: only(cargo("bulkhead", BARE, "")?, "bulkhead")?,
     })
 }
 
@@ -38,7 +38,7 @@ pub fn programs() -> Result<Programs> {
 /// # Errors
 /// The compiler's; it has said why on stderr.
 pub fn guests() -> Result<BTreeMap<String, PathBuf>> {
-    cargo("guests", BARE)
+    cargo("guests", BARE, "")
 }
 
 fn only(mut built: BTreeMap<String, PathBuf>, name: &str) -> Result<PathBuf> {
@@ -48,7 +48,7 @@ fn only(mut built: BTreeMap<String, PathBuf>, name: &str) -> Result<PathBuf> {
 }
 
 /// Builds the programs of one package; cargo decides where they go, so that `CARGO_TARGET_DIR` holds.
-fn cargo(package: &str, target: &str) -> Result<BTreeMap<String, PathBuf>> {
+fn cargo(package: &str, target: &str, features: &str) -> Result<BTreeMap<String, PathBuf>> {
     let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(workspace::root())
         .args([
@@ -58,6 +58,7 @@ fn cargo(package: &str, target: &str) -> Result<BTreeMap<String, PathBuf>> {
             "--message-format=json-render-diagnostics",
         ])
         .args(["--package", package, "--bins", "--target", target])
+        .args(["--features", features])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
