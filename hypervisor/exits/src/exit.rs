@@ -108,8 +108,8 @@ pub struct StringAccess {
     pub repeated: bool,
     /// Address size in bytes: 2, 4 or 8; RCX, RSI and RDI count at this size
     pub address_size: Width,
-    /// Linear address of the first element: segment base and offset, as hardware gives it
-    pub linear: Gva,
+    /// Segment of OUTS's operand, by its index in [`CpuState::segments`]; INS always uses ES
+    pub segment: u8,
     /// Registers that the walk through guest memory needs
     pub cpu: CpuState,
 }

@@ -112,6 +112,12 @@ impl StringIoInformation {
             _ => None,
         }
     }
+
+    /// Segment of OUTS's operand: ES, CS, SS, DS, FS, GS, from 0 on. Undefined for INS, which always uses ES.
+    #[must_use]
+    pub const fn segment(self) -> u8 {
+        ((self.0 >> 15) & 7) as u8
+    }
 }
 
 bitflags! {

@@ -102,7 +102,8 @@ impl Vcpu {
             access,
             repeated: io.is_repeated(),
             address_size,
-            linear: Gva(vmcs.read(vmcs::GUEST_LINEAR_ADDRESS)),
+            // Two encodings are unused; neither they nor what INS leaves undefined may reach past the segments.
+            segment: information.segment().min(5),
             cpu: self.cpu_state(vmcs),
         })
     }
