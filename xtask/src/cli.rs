@@ -1,13 +1,20 @@
 //! The command line.
 
-use crate::machine::{CPU_MODEL, Machine, Pace, Runner};
+use crate::build;
+use crate::machine::{CPU_MODEL, Machine, Pace};
 use crate::run::{Outcome, Session};
-use crate::{build, image};
-use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use crate::tools::{self, Choice};
+use crate::{config, image, workspace};
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// The prompt of the Debian guest's shell, and of most others.
+const PROMPT: &str = r"^\S* ?[#$] $";
+/// `boot`'s first line: from here on a key is not for the firmware.
+const BOOT: &str = "^boot: Bulkhead";
 
 /// Builds, runs and tests Bulkhead.
 #[derive(Debug, Parser)]
@@ -19,32 +26,59 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Boot the image in an emulator and join its serial console
+    /// Boot the image in an emulator and join the guest's console
     Run(Run),
-    /// Build the programs and print where they are
+    /// Write the disk image to a file, for an emulator or a USB stick
+    Image(Image),
+    /// Say what is wrong with a config file, as the machine would
+    Check {
+        /// The config
+        file: PathBuf,
+    },
+    /// Build what runs on bare metal, and print where it is
     Build,
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Args)]
 struct Run {
-    /// Hold input until this regular expression is seen
-    #[arg(long, value_name = "REGEX", default_value = r"^\S* ?# $")]
-    after: String,
+    /// What to boot [default: examples/debian.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Hold input until this regular expression is seen [default: a shell's prompt; at a terminal the first
+    /// sign of life]
+    #[arg(long, value_name = "REGEX")]
+    after: Option<String>,
     /// End with success when this regular expression is seen
     #[arg(long, value_name = "REGEX")]
     until: Option<String>,
     /// Give up after so many emulated seconds
-    #[arg(long, value_name = "EMULATED_SECONDS")]
+    #[arg(long, value_name = "EMULATED_SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     timeout: Option<u32>,
     /// Copy the serial console to this file
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// Logical processors of the machine
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=8))]
     cpus: u32,
+    /// Memory of the machine, such as 1GiB
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", value_parser = mebibytes)]
+    memory: u32,
     /// CPU model of the machine, as Bochs names it
     #[arg(long, value_name = "NAME", default_value = CPU_MODEL)]
     cpu_model: String,
+    /// What plays the machine
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    runner: Choice,
+}
+
+#[derive(Debug, Args)]
+struct Image {
+    /// Where to write it
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// What to boot [default: examples/debian.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 impl Cli {
@@ -55,27 +89,49 @@ impl Cli {
     pub fn run(self) -> Result<ExitCode> {
         match self.command {
             Command::Run(args) => args.run(),
+            Command::Image(args) => args.run(),
+            Command::Check { file } => {
+                let config = load(Some(file))?;
+                eprintln!(
+                    "{} virtual machine(s), nothing wrong",
+                    config.plan.vms.len()
+                );
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Build => {
                 let built = build::programs()?;
                 println!("{}\n{}", built.boot.display(), built.hypervisor.display());
+                for guest in build::guests()?.values() {
+                    println!("{}", guest.display());
+                }
                 Ok(ExitCode::SUCCESS)
             }
         }
     }
 }
 
+impl Image {
+    fn run(self) -> Result<ExitCode> {
+        let config = load(self.config)?;
+        write_image(&config, &self.output)?;
+        let size = self.output.metadata()?.len() >> 20;
+        eprintln!("image: {} ({size} MiB)", workspace::display(&self.output));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 impl Run {
     fn run(self) -> Result<ExitCode> {
-        let programs = build::programs()?;
-        let contents = image::Contents::new(&programs, "");
-        let folder = tempfile::tempdir()?;
+        let config = load(self.config)?;
+        let runner = tools::runner(self.runner)?;
+        let folder = tempfile::Builder::new().prefix("bulkhead-").tempdir()?;
         let disk = folder.path().join("disk.img");
-        contents.write(&disk)?;
+        write_image(&config, &disk)?;
         let terminal = std::io::stdin().is_terminal();
         let machine = Machine {
             cpu_model: self.cpu_model,
             cpus: self.cpus,
-            memory: 512,
+            memory: self.memory,
             pace: if terminal {
                 Pace::WallClock
             } else {
@@ -83,26 +139,92 @@ impl Run {
             },
             limit: self.timeout,
         };
-        let tools = PathBuf::from(std::env::var_os("BULKHEAD_BOCHS").context("BULKHEAD_BOCHS")?);
-        let runner = Runner::Bochs(crate::machine::Bochs {
-            program: tools.join("bochs"),
-            firmware: tools.join("OVMF.fd"),
-            address: 0xffc0_0000,
-            vga_bios: tools.join("VGABIOS-lgpl-latest"),
-        });
+        let default = if terminal { BOOT } else { PROMPT };
         let session = Session {
-            after: self.after,
+            after: self.after.unwrap_or_else(|| default.to_owned()),
             until: self.until,
             log: self.log,
         };
-        let running = runner.start(&machine, &disk)?;
-        match session.join(running)? {
-            Outcome::Off | Outcome::Seen | Outcome::Left => Ok(ExitCode::SUCCESS),
-            Outcome::Signal(signal) => Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0))),
-            Outcome::Failed(why) => {
-                eprintln!("error: {why}");
-                Ok(ExitCode::FAILURE)
-            }
+        if terminal {
+            eprintln!("console: Ctrl-] leaves");
+        }
+        Ok(match session.join(runner.start(&machine, &disk)?)? {
+            Outcome::Off | Outcome::Seen | Outcome::Left => ExitCode::SUCCESS,
+            // As shells number it.
+            Outcome::Signal(number) => ExitCode::from(128 + u8::try_from(number).unwrap_or(0)),
+            Outcome::Failed(why) => bail!(why),
+        })
+    }
+}
+
+fn load(file: Option<PathBuf>) -> Result<config::Config> {
+    let file = file.unwrap_or_else(config::default);
+    let kits = |named: &str| {
+        let folder = PathBuf::from(std::env::var_os("BULKHEAD_KIT").context("BULKHEAD_KIT")?);
+        let file = folder.join(Path::new(named).file_name().unwrap_or_default());
+        Ok(Some(file))
+    };
+    match config::load(&file, &kits)? {
+        Ok(config) => Ok(config),
+        Err(refusal) => {
+            eprint!("{}", refusal.render(std::io::stderr().is_terminal()));
+            std::process::exit(1);
+        }
+    }
+}
+
+fn write_image(config: &config::Config, out: &Path) -> Result<()> {
+    let mut contents = image::Contents::new(&build::programs()?, &config.text);
+    for (named, file) in &config.files {
+        contents.add(
+            &format!("bulkhead/{named}"),
+            image::Source::Path(file.clone()),
+        );
+    }
+    contents.write(out)
+}
+
+/// Reads a size such as `512MiB`, `1 GiB` or `1G`: binary multiples, as memory has them.
+fn mebibytes(text: &str) -> Result<u32, String> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let factor: u32 = match unit.trim() {
+        "M" | "MiB" => 1,
+        "G" | "GiB" => 1024,
+        _ => return Err("write it as 512MiB or 1GiB".to_owned()),
+    };
+    let size: Option<u32> = number.parse().ok().and_then(|n: u32| n.checked_mul(factor));
+    // The firmware needs 64 MiB, and the emulator's chipset has its PCI hole from 3 GiB on.
+    size.filter(|size| (64..=65536).contains(size))
+        .ok_or("from 64MiB to 64GiB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        assert_eq!(mebibytes("512MiB"), Ok(512));
+        assert_eq!(mebibytes("2 GiB"), Ok(2048));
+        for wrong in [
+            "512",
+            "1MiB",
+            "4096 GiB",
+            "99999999999999MiB",
+            "",
+            "GiB",
+            "-1G",
+        ] {
+            assert!(mebibytes(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -2,10 +2,13 @@
 
 pub mod build;
 pub mod cli;
+pub mod config;
 pub mod image;
 pub mod machine;
+mod nested;
 pub mod run;
 mod terminal;
+pub mod tools;
 pub mod verdict;
 pub mod watch;
 pub mod workspace;

@@ -1,19 +1,22 @@
 //! What our own lines on the serial port say about the run.
+//!
+//! They share the line with a guest's console, which can imitate them: that can only spoil the guest's own run,
+//! because a run has succeeded only when the machine is off as well.
 
-use regex::bytes::Regex;
+use regex::Regex;
 use std::sync::LazyLock;
 
 /// The hypervisor's line when the last guest has powered off, before it switches the machine off.
-static OFF: LazyLock<Regex> =
-    LazyLock::new(|| regex(r"machine: off reason=last-guest-powered-off"));
-/// A line of ours after which nothing will run: a refusal, a host exception, a panic.
-static FATAL: LazyLock<Regex> = LazyLock::new(|| {
-    regex(r"(?m)^(.*\b(?:machine: stopped|machine: refused|refused:|panicked).*)$")
-});
+pub const OFF: &str = r"^ *\d+ \d+ - info bulkhead: machine: off reason=last-guest-powered-off";
+/// The lines after which nothing will run: refusals of `boot` and of the hypervisor, host exceptions and panics.
+pub const FATAL: &str =
+    r"^boot: refused|^ *\d+ (\d+|-) - error bulkhead: (refused:|machine: (panic|stopped))";
 
-fn regex(pattern: &str) -> Regex {
-    Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}"))
-}
+static OFF_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OFF).ok());
+static FATAL_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(FATAL).ok());
+
+/// A guest may print lines without end; ours are shorter than this.
+const LONGEST: usize = 4096;
 
 /// What our own lines say.
 #[derive(Clone, Debug, Default)]
@@ -23,16 +26,12 @@ pub struct Verdict {
     fatal: Option<String>,
 }
 
-/// A guest may print lines without end; ours are shorter than this.
-const LONGEST: usize = 4096;
-
 impl Verdict {
     /// Takes the next piece of the stream.
     pub fn feed(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
-            if self.line.len() < LONGEST {
-                self.line.extend_from_slice(piece);
-            }
+            let room = LONGEST.saturating_sub(self.line.len()).min(piece.len());
+            self.line.extend_from_slice(&piece[..room]);
             if piece.ends_with(b"\n") {
                 self.judge();
                 self.line.clear();
@@ -41,9 +40,11 @@ impl Verdict {
     }
 
     fn judge(&mut self) {
-        self.off |= OFF.is_match(&self.line);
-        if self.fatal.is_none() && FATAL.is_match(&self.line) {
-            self.fatal = Some(String::from_utf8_lossy(&self.line).trim().to_owned());
+        let line = String::from_utf8_lossy(&self.line);
+        let is = |regex: &Option<Regex>| regex.as_ref().is_some_and(|regex| regex.is_match(&line));
+        self.off |= is(&OFF_LINE);
+        if self.fatal.is_none() && is(&FATAL_LINE) {
+            self.fatal = Some(line.trim().to_owned());
         }
     }
 
@@ -57,5 +58,52 @@ impl Verdict {
     #[must_use]
     pub fn fatal(&self) -> Option<&str> {
         self.fatal.as_deref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(stream: &str) -> Verdict {
+        let mut verdict = Verdict::default();
+        for byte in stream.bytes() {
+            verdict.feed(&[byte]);
+        }
+        verdict
+    }
+
+    #[test]
+    fn the_machine_is_off_only_for_the_right_reason() {
+        let line = "  1234567 0 - info bulkhead: machine: off reason=";
+        assert!(verdict(&format!("{line}last-guest-powered-off\r\n")).is_off());
+        assert!(!verdict(&format!("{line}refused\r\n")).is_off());
+        assert!(!verdict("echo machine: off reason=last-guest-powered-off\r\n").is_off());
+    }
+
+    #[test]
+    fn refusals_and_panics_are_fatal() {
+        for line in [
+            "boot: refused\r\n",
+            "   99 0 - error bulkhead: refused: no VT-x\r\n",
+            "   99 - - error bulkhead: machine: panic at src/main.rs:1\r\n",
+        ] {
+            assert_eq!(
+                verdict(&format!("noise\n{line}")).fatal(),
+                Some(line.trim())
+            );
+        }
+        assert_eq!(
+            verdict("[    1.0] Kernel panic - not syncing\r\n").fatal(),
+            None
+        );
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_kept() {
+        let mut verdict = verdict(&"x".repeat(3 * LONGEST));
+        assert_eq!(verdict.line.len(), LONGEST);
+        verdict.feed(b"\nboot: refused\n");
+        assert!(verdict.fatal().is_some());
     }
 }

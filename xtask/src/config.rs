@@ -1,0 +1,108 @@
+//! A config file and the files that it names, found beside it or in the cache.
+
+use crate::workspace;
+use anyhow::{Context, Result};
+use plan::{Facts, Plan, Refusal};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A config that can be carried out.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file's text
+    pub text: String,
+    /// What it means
+    pub plan: Plan,
+    /// Each file that it names, and where that is on this computer
+    pub files: BTreeMap<String, PathBuf>,
+}
+
+/// Finds a file that is not beside the config, by the path that the config gives.
+pub type Supplier<'a> = dyn Fn(&str) -> Result<Option<PathBuf>> + 'a;
+
+/// The config that runs when none is named.
+#[must_use]
+pub fn default() -> PathBuf {
+    workspace::root().join("examples/debian.toml")
+}
+
+/// Reads a config file. The inner error is what the user must mend in it.
+///
+/// # Errors
+/// When the file cannot be read, or the supplier fails.
+pub fn load(path: &Path, supply: &Supplier<'_>) -> Result<Result<Config, Refusal>> {
+    let name = workspace::display(path);
+    let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
+    // First without files: only a text that is right says which there must be.
+    let plan = match plan::parse(&text, &name, &Facts::default()) {
+        Ok(plan) => plan,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut files = BTreeMap::new();
+    for named in plan
+        .vms
+        .iter()
+        .flat_map(|vm| std::iter::once(&vm.kernel).chain(&vm.initrd))
+    {
+        let beside = folder.join(named);
+        let found = if beside.is_file() {
+            Some(beside)
+        } else {
+            supply(named)?
+        };
+        if let Some(found) = found {
+            files.insert(named.clone(), found);
+        }
+    }
+    let size = |named: &str| Some(files.get(named)?.metadata().ok()?.len());
+    let facts = Facts {
+        files: Some(&size),
+        ..Facts::default()
+    };
+    Ok(plan::parse(&text, &name, &facts).map(|plan| Config { text, plan, files }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "[[vm]]\nname = \"a\"\nkernel = \"a/kernel\"\nmemory = \"64 MiB\"\n";
+
+    fn write(folder: &Path, path: &str, text: &str) -> PathBuf {
+        let path = folder.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_file_beside_the_config_comes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = write(folder.path(), "bulkhead.toml", TEXT);
+        let kernel = write(folder.path(), "a/kernel", "beside");
+        let config = load(&config, &|_| unreachable!()).unwrap().unwrap();
+        assert_eq!(config.files["a/kernel"], kernel);
+    }
+
+    #[test]
+    fn a_file_that_is_nowhere_is_refused_by_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = write(folder.path(), "bulkhead.toml", TEXT);
+        let refusal = load(&config, &|_| Ok(None)).unwrap().unwrap_err();
+        assert!(
+            refusal.to_string().contains("bulkhead.toml:3:"),
+            "{refusal}"
+        );
+    }
+
+    #[test]
+    fn the_default_config_is_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = write(folder.path(), "file", "x");
+        let config = load(&default(), &|_| Ok(Some(file.clone())))
+            .unwrap()
+            .unwrap();
+        assert_eq!(config.files.len(), 2);
+    }
+}
