@@ -5,6 +5,11 @@
 //! loses nothing. And the receiver never overruns: bytes stay outside until the receive FIFO has room. Without a
 //! clock, bytes below the trigger level count as timed out at once.
 
+#[cfg(test)]
+mod linux_8250;
+#[cfg(test)]
+mod tests;
+
 use heapless::Deque;
 use seam::SerialLine;
 use spec::uart::{FIFO_SIZE, Fcr, Ier, Lcr, Lsr, Mcr, Msr, iir, offset};
