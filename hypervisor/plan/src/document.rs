@@ -134,21 +134,16 @@ fn memory_of_machine(
     // Whole steps only: a VM can have no part of one.
     let has = has - has % MEMORY_STEP;
     let left = has.saturating_sub(before);
-    let label = format!(
-        "asks {}; this machine has {} for guests",
-        Bytes(*asked.get_ref()),
-        Bytes(left)
-    );
-    let finding =
-        Finding::new("this machine does not have that much memory", asked.span()).label(label);
+    let finding = Finding::new("this machine does not have that much memory", asked.span());
+    let (asks, has, left_shown) = (Bytes(*asked.get_ref()), Bytes(has), Bytes(left));
     let finding = match before {
-        0 => finding,
-        _ => finding.note(format!(
-            "{} for guests - {} for the VMs above = {}",
-            Bytes(has),
-            Bytes(before),
-            Bytes(left)
-        )),
+        0 => finding.label(format!("asks {asks}; this machine has {has} for guests")),
+        _ => finding
+            .label(format!("asks {asks}; {left_shown} are left for it"))
+            .note(format!(
+                "{has} for guests - {} for the VMs above = {left_shown}",
+                Bytes(before)
+            )),
     };
     findings.add(match left {
         0 => finding.mend("leave this VM out, or use a machine with more memory"),

@@ -20,41 +20,43 @@ pub(crate) fn files(
     let Some(kernel) = kernel else { return };
     let sum = kernel.saturating_add(initrd.unwrap_or(0));
     let hole = HOLE.end - HOLE.start;
-    let room = (*memory.get_ref())
-        .min(layout::LOW_RAM_LIMIT)
-        .saturating_sub(hole);
+    let low = (*memory.get_ref()).min(layout::LOW_RAM_LIMIT);
+    let room = low.saturating_sub(hole);
     if sum <= room {
         return;
     }
-    let (what, note) = match initrd {
+    let (what, files) = match initrd {
         Some(initrd) => (
             "kernel and initrd do not fit into the VM's memory",
             format!("kernel {kernel} + initrd {initrd} = {sum} bytes"),
         ),
         None => (
             "the kernel does not fit into the VM's memory",
-            format!("the kernel has {sum} bytes"),
+            format!("kernel {kernel} bytes"),
         ),
     };
     let least = sum
         .checked_add(hole)
         .and_then(|n| n.checked_next_multiple_of(MEMORY_STEP));
+    let mend = match least.filter(|least| *least <= layout::LOW_RAM_LIMIT) {
+        Some(least) => format!(
+            "give it more than {}: a kernel also needs room to unpack and run",
+            Bytes(least)
+        ),
+        None => format!(
+            "use smaller files: they must lie below {:#x}",
+            layout::LOW_RAM_LIMIT
+        ),
+    };
     findings.add(
         Finding::new(what, memory.span())
-            .label(format!("this leaves room for {room} bytes"))
-            .note(note)
-            .mend(
-                match least.filter(|least| *least <= layout::LOW_RAM_LIMIT) {
-                    Some(least) => format!(
-                        "give it more than {}: a kernel also needs room to unpack and run",
-                        Bytes(least)
-                    ),
-                    None => format!(
-                        "use smaller files: they must lie below {:#x}",
-                        layout::LOW_RAM_LIMIT
-                    ),
-                },
-            ),
+            .label(format!("room for {room} bytes"))
+            .note(format!(
+                "{files}; room {} - {} without RAM = {room} bytes",
+                Bytes(low),
+                Bytes(hole)
+            ))
+            .mend(mend),
     );
 }
 
@@ -77,7 +79,7 @@ pub(crate) fn flat(
     }
     let (what, mend) = match start {
         Start::Real => (
-            "a flat binary that starts in real mode must lie in the low RAM",
+            "a flat binary that starts in real mode must lie below 0xa0000",
             format!("it must end at {:#x} or below", low.end),
         ),
         Start::Protected | Start::Long => (

@@ -21,3 +21,32 @@ pub fn ram(memory: u64) -> [Range<u64>; 3] {
         HIGH_RAM..HIGH_RAM.saturating_add(high),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_ram_but_for_the_hole() {
+        assert_eq!(
+            ram(2 << 20),
+            [0..0xa_0000, 0x10_0000..0x20_0000, HIGH_RAM..HIGH_RAM]
+        );
+        assert_eq!(
+            ram(3 << 30),
+            [0..0xa_0000, 0x10_0000..0xc000_0000, HIGH_RAM..HIGH_RAM]
+        );
+        assert_eq!(
+            ram(5 << 30),
+            [0..0xa_0000, 0x10_0000..0xc000_0000, 4 << 30..6 << 30]
+        );
+        // Not amounts that a plan can hold, but no reason to panic.
+        for memory in [0, 1, 0xa_0001, u64::MAX] {
+            let total: u64 = ram(memory)
+                .iter()
+                .map(|range| range.end - range.start)
+                .sum();
+            assert!(total <= memory, "{memory:#x}");
+        }
+    }
+}

@@ -132,3 +132,83 @@ pub(crate) fn address(text: &str) -> Result<u64, Wrong> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mend(text: &str) -> Option<String> {
+        amount(text).err().expect("not an amount").mend
+    }
+
+    #[test]
+    fn amounts_have_a_whole_number_and_a_binary_unit() {
+        let read = |text| amount(text).ok();
+        assert_eq!(read("256 MiB"), Some(256 << 20));
+        assert_eq!(read("256MiB"), Some(256 << 20));
+        assert_eq!(read("65536 KiB"), Some(64 << 20));
+        assert_eq!(read("1 GiB"), Some(1 << 30));
+        assert_eq!(read("16777215 TiB"), Some(0xff_ffff << 40));
+        for wrong in [
+            "16777216 TiB",
+            "MiB",
+            " 1 MiB",
+            "1  MiB",
+            "1 MiB ",
+            "+1 MiB",
+            "-1 MiB",
+            "1 MB",
+            "1 B",
+            "1",
+            "",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_mend_is_what_was_likely_meant() {
+        assert_eq!(mend("256 MB").as_deref(), Some("256 MiB"));
+        assert_eq!(mend(" 256  mib").as_deref(), Some("256 MiB"));
+        assert_eq!(mend("2g").as_deref(), Some("2 GiB"));
+        assert_eq!(mend("0.5 GiB").as_deref(), Some("512 MiB"));
+        assert_eq!(mend("256").as_deref(), Some("256 MiB"));
+        assert_eq!(mend("268435456").as_deref(), Some("256 MiB"));
+        assert_eq!(mend("0.3 KiB"), None);
+        assert_eq!(mend("256 pages"), None);
+        assert_eq!(mend("99999999999 TB"), None);
+    }
+
+    #[test]
+    fn addresses_are_hexadecimal() {
+        let read = |text| address(text).ok();
+        assert_eq!(read("0x7c00"), Some(0x7c00));
+        assert_eq!(read("0XFFFFFFFFFFFFFFFF"), Some(u64::MAX));
+        for wrong in [
+            "0x10000000000000000",
+            "0x",
+            "0x+1",
+            "0x-1",
+            "7c00",
+            "31744",
+            "",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+        assert_eq!(
+            address("7C00h")
+                .err()
+                .and_then(|wrong| wrong.mend)
+                .as_deref(),
+            Some("0x7C00")
+        );
+    }
+
+    #[test]
+    fn amounts_are_shown_without_a_fraction() {
+        assert_eq!(Bytes(0).to_string(), "0 bytes");
+        assert_eq!(Bytes(1023).to_string(), "1023 bytes");
+        assert_eq!(Bytes(1 << 40).to_string(), "1 TiB");
+        assert_eq!(Bytes(3 << 29).to_string(), "1536 MiB");
+    }
+}

@@ -168,8 +168,6 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
     #[test]
     fn no_bytes_panic(bytes in vec(any::<u8>(), 0..400), known in any::<(Option<u64>, bool)>()) {
         judge(&bytes, &facts(known));

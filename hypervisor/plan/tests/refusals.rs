@@ -98,3 +98,19 @@ fn each_golden_text_has_its_config() {
         );
     }
 }
+
+/// The config in CONFIG.md is right, and so is the least one that a refusal shows.
+#[test]
+fn what_is_shown_as_right_is_right() {
+    let manual = include_str!("../CONFIG.md");
+    let (_, rest) = manual.split_once("```toml\n").expect("an example");
+    let (example, _) = rest.split_once("```").expect("its end");
+    let plan = refuse(example.as_bytes()).expect("the manual's example");
+    assert_eq!(plan.vms[0].cmdline, "console=ttyS0");
+    assert_eq!(plan.vms[0].memory, 256 << 20);
+
+    let refusal = refuse(b"").expect_err("no VM").render(false);
+    let (_, least) = refusal.split_once("help: ").expect("a mend");
+    let least: Vec<_> = least.lines().skip(1).map(str::trim).collect();
+    refuse(least.join("\n").as_bytes()).expect("the least config");
+}
