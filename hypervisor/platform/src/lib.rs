@@ -1,2 +1,19 @@
 //! What a guest is told: CPUID and MSR policy, ACPI tables, memory map.
+//!
+//! A small modern machine, as stock Linux kernels need it and no larger. Every table here is an allow-list: what
+//! it does not name, the guest does not have.
 #![no_std]
+
+extern crate alloc;
+
+pub mod acpi;
+pub mod control;
+pub mod cpuid;
+pub mod layout;
+pub mod msr;
+
+pub use acpi::AcpiFacts;
+pub use control::GeneralProtection;
+pub use cpuid::CpuidPolicy;
+pub use layout::{MemoryError, MemoryMap};
+pub use msr::MsrPolicy;

@@ -11,6 +11,7 @@ pub mod addr;
 pub mod apic;
 pub mod cmos;
 pub mod cpu;
+pub mod cpuid;
 pub mod ept;
 pub mod exit_reason;
 pub mod ioapic;
