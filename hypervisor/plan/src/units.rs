@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     fn mend(text: &str) -> Option<String> {
-        amount(text).err().expect("not an amount").mend
+        amount(text).expect_err("not an amount").mend
     }
 
     #[test]
