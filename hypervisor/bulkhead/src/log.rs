@@ -3,7 +3,7 @@
 //! `ticks core vm level crate: event key=value`; levels are `error` for faults of ours, `warn` for a VM that stopped, `info`
 //! for life cycle. Nothing on an exit path logs.
 
-use core::fmt::{Arguments, Write};
+use core::fmt::Arguments;
 
 /// How much a line matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,7 +3,6 @@
 #![allow(unsafe_code)]
 
 use crate::console::CONSOLE;
-use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, Ordering};
 use hw::firmware::{Firmware, Reset};
 use spin::Once;

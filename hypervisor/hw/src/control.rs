@@ -98,6 +98,21 @@ pub fn set_cr2(value: u64) {
     unsafe { asm!("mov cr2, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
 }
 
+/// DR6, which holds the guest's value while the guest's core runs the hypervisor.
+#[must_use]
+pub fn dr6() -> u64 {
+    let value;
+    // SAFETY: reading a debug register has no effect; the host never sets DR7.GD.
+    unsafe { asm!("mov {}, dr6", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// Sets DR6, for a debug exception that is about to be injected.
+pub fn set_dr6(value: u64) {
+    // SAFETY: DR6 only reports; VM exits leave DR7 at 0x400, so the host takes no debug exceptions.
+    unsafe { asm!("mov dr6, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
+}
+
 /// XCR0 of this core; 1 (x87 alone) where there is no XSAVE.
 #[must_use]
 pub fn xcr0() -> u64 {

@@ -244,6 +244,18 @@ pub unsafe fn invept_single(eptp: u64) {
     }
 }
 
+/// Drops every linear translation that was cached for `vpid` (INVVPID, single-context).
+///
+/// # Safety
+/// The core is in VMX root operation, and the processor has VPIDs and single-context INVVPID; `vpid` is not zero.
+pub unsafe fn invvpid_single(vpid: u16) {
+    let descriptor: [u64; 2] = [vpid.into(), 0];
+    // SAFETY: per contract.
+    unsafe {
+        asm!("invvpid {}, [{}]", in(reg) 1_u64, in(reg) &raw const descriptor, options(nostack));
+    }
+}
+
 /// Drops every translation cached for any VPID and any nested tables (INVEPT and INVVPID, all contexts).
 ///
 /// # Safety

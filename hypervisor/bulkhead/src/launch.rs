@@ -1,0 +1,196 @@
+//! From a plan to a guest that is ready to be entered: memory, nested tables, loaded kernel, chips, control structure.
+
+use crate::console::GuestLine;
+use crate::vtx::VtX;
+use alloc::string::String;
+use alloc::vec::Vec;
+use devices::Cmos;
+use guest_loader::Image;
+use paging::{Ept, Level, Rights, Tables};
+use plan::bundle::{Bundle, Handover};
+use platform::cpuid::Facts;
+use platform::layout::ACPI_AREA;
+use platform::{AcpiFacts, CpuidPolicy, MemoryMap, MsrPolicy};
+use ram::guest::Slot;
+use ram::{Extent, FrameTables, GuestRam};
+use seam::GuestMem;
+use spec::linux::MemoryRange;
+use spec::memory_type::MemoryType;
+use spec::state::StartState;
+use spec::{Gpa, Hpa};
+use spec::vmx_controls::SecondaryControls;
+use spec::vmx_msr::EptVpidCap;
+use vm::{Chips, Policy, Vm};
+use vmx::{Controls, Wants};
+
+/// Guest memory is claimed in pieces of the size of a large page, so that large pages map it.
+const LARGE_PAGE: u64 = 2 << 20;
+
+/// vCPUs of a VM.
+const VCPUS: u8 = 1;
+
+/// A guest and what it holds of the machine for as long as it is in the plan.
+pub(crate) struct Guest {
+    plan: plan::Vm,
+    e820: Vec<MemoryRange>,
+    /// What its vCPUs exit for
+    pub(crate) controls: Controls,
+    /// The VM; made anew at each start, on the same memory
+    pub(crate) vm: Vm<GuestRam, GuestLine>,
+    /// Its nested tables
+    pub(crate) nested: Tables<Ept, FrameTables<'static>>,
+}
+
+impl Guest {
+    /// Claims memory for a VM and maps it: exactly what its memory map calls RAM, and nothing else.
+    ///
+    /// # Errors
+    /// What the machine does not have, in words.
+    pub(crate) fn claim(vtx: &VtX, plan: &plan::Vm, handover: &Handover) -> Result<Self, String> {
+        let controls = vmx::controls::select(
+            &vtx.capabilities,
+            &Wants {
+                rdtscp: true,
+                invpcid: true,
+                ..Wants::default()
+            },
+        );
+        let policy = policy(&controls, handover);
+        let map = MemoryMap::new(plan.memory, policy.cpuid.address_bits())
+            .map_err(|e| alloc::format!("its memory: {e:?}"))?;
+        let ept = Ept {
+            largest: if vtx.capabilities.ept_vpid.contains(EptVpidCap::PAGE_1G) {
+                Level::GIB_1
+            } else {
+                Level::MIB_2
+            },
+            execute_only: false,
+        };
+        let mut nested = Tables::new(ept, vtx.memory).map_err(|e| alloc::format!("{e:?}"))?;
+        let mut memory = GuestRam::new(vtx.memory.window);
+        for slot in claim_memory(&vtx.memory, &map)? {
+            if !memory.add(slot) {
+                return Err("the machine's memory is in too many pieces".into());
+            }
+            nested
+                .map(
+                    slot.gpa,
+                    slot.host.start,
+                    slot.host.len,
+                    Rights::RWX,
+                    MemoryType::WriteBack,
+                )
+                .map_err(|e| alloc::format!("nested tables cannot be built: {e:?}"))?;
+        }
+        Ok(Self {
+            vm: Vm::new(plan.name.clone(), memory, policy, chips(handover), VCPUS.into()),
+            plan: plan.clone(),
+            e820: map.e820(),
+            controls,
+            nested,
+        })
+    }
+
+    /// Brings the VM to its power-on state: memory scrubbed, tables and kernel in place, chips reset. Gives the state in
+    /// which its first vCPU starts.
+    ///
+    /// # Errors
+    /// What is wrong with the kernel, in words.
+    pub(crate) fn reset(&mut self, bundle: &Bundle<'_>) -> Result<StartState, String> {
+        self.vm.memory.scrub();
+        self.vm.reset(chips(bundle.handover()));
+        for (at, table) in platform::acpi::build(&AcpiFacts { vcpus: VCPUS }) {
+            self.vm
+                .memory
+                .write_from(at, &table)
+                .map_err(|_| "the ACPI tables lie outside the guest's memory")?;
+        }
+        let file = |path: &str| bundle.file(path).ok_or_else(|| alloc::format!("{path} is not in the bundle"));
+        let image = Image {
+            format: format(self.plan.format),
+            kernel: file(&self.plan.kernel)?,
+            initrd: self.plan.initrd.as_deref().map(file).transpose()?,
+            cmdline: &self.plan.cmdline,
+        };
+        guest_loader::load(&image, &self.e820, ACPI_AREA, &self.vm.memory)
+            .map_err(|e| alloc::format!("{}: {e}", self.plan.kernel))
+    }
+}
+
+fn chips(handover: &Handover) -> Chips<GuestLine> {
+    let clock = &handover.clock;
+    Chips::new(GuestLine, Cmos::new(clock.unix_seconds.cast_signed(), clock.at, handover.tsc))
+}
+
+fn policy(controls: &Controls, handover: &Handover) -> Policy {
+    let has = |c| controls.secondary.contains(c);
+    let cpuid = CpuidPolicy::new(
+        &hw::cpuid::leaf,
+        Facts {
+            tsc: handover.tsc,
+            vcpus: VCPUS,
+            // IA32_XSS stays the host's, so no guest may use what hangs on it.
+            xsaves: false,
+            invpcid: has(SecondaryControls::INVPCID),
+            rdtscp: has(SecondaryControls::RDTSCP),
+        },
+    );
+    Policy {
+        msrs: MsrPolicy::new(&cpuid),
+        cpuid,
+    }
+}
+
+fn format(f: plan::Format) -> guest_loader::Format {
+    match f {
+        plan::Format::Auto => guest_loader::Format::Auto,
+        plan::Format::BzImage => guest_loader::Format::BzImage,
+        plan::Format::Elf64 => guest_loader::Format::Elf64,
+        plan::Format::Flat { load, start } => guest_loader::Format::Flat {
+            load,
+            start: match start {
+                plan::Start::Real => guest_loader::Start::Real,
+                plan::Start::Protected => guest_loader::Start::Protected,
+                plan::Start::Long => guest_loader::Start::Long,
+            },
+        },
+    }
+}
+
+/// Takes host memory for each range of the guest's, in the fewest pieces. Guest and host addresses agree modulo the
+/// size of a large page.
+fn claim_memory(memory: &FrameTables<'_>, map: &MemoryMap) -> Result<Vec<Slot>, String> {
+    let mut slots = Vec::new();
+    // Spans of whole large pages that hold the ranges; ranges of one span share host memory.
+    let mut done = Gpa(0);
+    let mut backing: Vec<Slot> = Vec::new();
+    for (start, len) in map.backed() {
+        let (start, end) = (start.0, start.0 + len);
+        let mut from = Gpa(start).align_down(LARGE_PAGE).max(done);
+        let to = end.next_multiple_of(LARGE_PAGE);
+        while from.0 < to {
+            let host = memory
+                .frames
+                .lock()
+                .take_largest(to - from.0, LARGE_PAGE)
+                .ok_or_else(|| alloc::format!("{} MiB of guest memory are not to be had", (to - from.0) >> 20))?;
+            backing.push(Slot { gpa: from, host });
+            from.0 += host.len;
+        }
+        done = done.max(from);
+        for b in &backing {
+            let (b_start, b_end) = (b.gpa.0, b.gpa.0 + b.host.len);
+            let (s, e) = (start.max(b_start), end.min(b_end));
+            if s < e {
+                slots.push(Slot {
+                    gpa: Gpa(s),
+                    host: Extent {
+                        start: Hpa(b.host.start.0 + (s - b_start)),
+                        len: e - s,
+                    },
+                });
+            }
+        }
+    }
+    Ok(slots)
+}

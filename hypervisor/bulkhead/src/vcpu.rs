@@ -1,0 +1,234 @@
+//! One vCPU on metal: its control structure, its registers, and the software half in `vm`.
+// UNSAFETY: makes a VMCS current and invalidates cached translations.
+#![allow(unsafe_code)]
+
+use crate::console::GuestLine;
+use crate::host::Core;
+use crate::launch::Guest;
+use crate::log::Level;
+use crate::vtx::VtX;
+use alloc::string::{String, ToString};
+use hw::control;
+use hw::entry::Registers;
+use hw::vmx_ops::{self, CurrentVmcs};
+use platform::msr::Rights;
+use ram::GuestRam;
+use seam::{GuestMem, TableMem};
+use spec::cpu::Cr4;
+use spec::ept::Eptp;
+use spec::memory_type::MemoryType;
+use spec::state::StartState;
+use spec::{Gpa, Hpa, PAGE_SIZE, Ticks};
+use exits::{Event, Stop};
+use vm::Vm;
+use vmx::{Effect, HostState, Pointers, Setup, Vmcs};
+
+/// The VPID of the only vCPU. Zero is the host's.
+const VPID: u16 = 1;
+
+/// A vCPU that this core runs.
+pub(crate) struct Vcpu {
+    /// The VT-x half
+    pub(crate) vmx: vmx::Vcpu,
+    /// Its control structure, current on this core
+    pub(crate) vmcs: CurrentVmcs,
+    /// General registers
+    pub(crate) registers: Registers,
+    /// The software half
+    pub(crate) software: vm::Vcpu,
+    /// Frames of the VMCS, the MSR bitmap and the two I/O bitmaps
+    frames: [Hpa; 4],
+    /// An exit was asked for as soon as the guest can take an interrupt
+    interrupt_window: bool,
+    has_vpid: bool,
+}
+
+impl Vcpu {
+    /// Makes a vCPU that begins in `start`.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub(crate) fn new(
+        vtx: &mut VtX,
+        core: &Core,
+        guest: &Guest,
+        start: &StartState,
+    ) -> Result<Self, String> {
+        let policy = &guest.vm.policy;
+        let region = vtx.region()?;
+        let bitmaps = [(); 3].map(|()| vtx.memory.alloc());
+        let [Some(msr_bitmap), Some(io_a), Some(io_b)] = bitmaps else {
+            return Err("no frame is left for bitmaps".into());
+        };
+        let mut msrs = vmx::MsrBitmap::new();
+        for (msr, rights) in policy.msrs.direct() {
+            if !msrs.allow(msr, rights.contains(Rights::READ), rights.contains(Rights::WRITE)) {
+                return Err(alloc::format!("{msr:?} cannot be direct"));
+            }
+        }
+        let io = vmx::IoBitmaps::new();
+        let (a, b) = io.bytes().split_at(vmx::IoBitmaps::B);
+        for (frame, bytes) in [(msr_bitmap, &msrs.bytes()[..]), (io_a, a), (io_b, b)] {
+            vtx.memory
+                .window
+                .write(frame, bytes)
+                .ok_or("a frame lies outside memory")?;
+        }
+        // SAFETY: in VMX root operation since `VtX::start`; the region was just made; the vCPU before this one has ended.
+        let mut vmcs = unsafe { CurrentVmcs::load(region) }.map_err(|e| e.to_string())?;
+        let eptp = Eptp::new(guest.nested.root(), MemoryType::WriteBack, false);
+        let host = host_state(core);
+        let vmx = vmx::setup::initialise(
+            &mut vmcs,
+            &Setup {
+                controls: &guest.controls,
+                start,
+                pat: control::PAT_RESET,
+                guest_cr4: (policy.cpuid.cr4() - Cr4::OSXSAVE).bits(),
+                tsc_offset: 0,
+                vpid: VPID,
+                host: &host,
+                pointers: Pointers {
+                    eptp,
+                    msr_bitmap,
+                    io_bitmap_a: io_a,
+                    io_bitmap_b: io_b,
+                },
+            },
+        );
+        // SAFETY: in VMX root operation; the checker of `VtX` demands INVEPT, INVVPID is used where announced.
+        unsafe { vmx_ops::invalidate_all(true, vtx.has_vpid()) };
+        control::reset_extended_state();
+        let mut registers = Registers::default();
+        registers.gprs = start.gprs;
+        Ok(Self {
+            vmx,
+            vmcs,
+            registers,
+            software: vm::Vcpu::new(0, policy.cpuid.timer_shift() as u8),
+            frames: [region, msr_bitmap, io_a, io_b],
+            interrupt_window: false,
+            has_vpid: vtx.has_vpid(),
+        })
+    }
+
+    /// Puts into the VMCS what the next entry delivers, and the time at which it must end. `false` if the vCPU sleeps and
+    /// nothing wakes it.
+    #[inline]
+    pub(crate) fn prepare(&mut self, vm: &Vm<GuestRam, GuestLine>, now: Ticks) -> bool {
+        let wants = self.software.wants(vm.mailbox(&self.software), now);
+        if wants.nmi {
+            if self.vmx.can_take_nmi(&self.vmcs) {
+                let _ = self.vmx.inject(&mut self.vmcs, Event::Nmi);
+                self.software.nmi_taken();
+            }
+            self.vmx.request_nmi_window(&mut self.vmcs, self.software.nmi_waits());
+        }
+        let mut window = false;
+        if let Some(vector) = wants.interrupt {
+            if self.vmx.can_take_interrupt(&self.vmcs) {
+                let _ = self.vmx.inject(&mut self.vmcs, Event::Interrupt(vector));
+                self.software.taken(vector);
+                window = self.software.lapic.deliverable().is_some();
+            } else {
+                window = true;
+            }
+        }
+        if self.software.halted {
+            return false;
+        }
+        if window != self.interrupt_window {
+            self.interrupt_window = window;
+            self.vmx.request_interrupt_window(&mut self.vmcs, window);
+        }
+        let left = self
+            .software
+            .deadline()
+            .map_or(Ticks(u64::MAX), |d| d.since(now));
+        self.vmx.set_timer(&mut self.vmcs, left);
+        true
+    }
+
+    /// Does what lies outside the VMCS; says if the VM ends.
+    pub(crate) fn carry_out(&mut self, vm: &Vm<GuestRam, GuestLine>, effect: Effect) -> Option<Stop> {
+        match effect {
+            Effect::None | Effect::Halt => None,
+            Effect::SetCr2(address) => {
+                control::set_cr2(address);
+                None
+            }
+            Effect::SetDr6(bits) => {
+                control::set_dr6(vmx::merge_dr6(control::dr6(), bits));
+                None
+            }
+            Effect::SetXcr0(value) => {
+                control::set_xcr0(value);
+                None
+            }
+            Effect::FlushLinear { pdptes } => {
+                if self.has_vpid {
+                    // SAFETY: in VMX root operation, and there is a VPID.
+                    unsafe { vmx_ops::invvpid_single(VPID) };
+                }
+                if pdptes { self.load_pdptes(vm) } else { None }
+            }
+            Effect::TripleFault => Some(Stop::TripleFault),
+            Effect::Stop(stop) => Some(stop),
+        }
+    }
+
+    /// Reads the four entries that a guest with PAE paging keeps in the processor.
+    fn load_pdptes(&mut self, vm: &Vm<GuestRam, GuestLine>) -> Option<Stop> {
+        let table = self.vmcs.read(spec::vmcs::GUEST_CR3) & 0xffff_ffe0;
+        let mut entries = [0; 4];
+        for (i, e) in (0..).zip(&mut entries) {
+            match vm.memory.read_u64(Gpa(table + 8 * i)) {
+                Ok(value) => *e = value,
+                Err(_) => return Some(Stop::Unsupported("PAE page tables outside memory")),
+            }
+        }
+        self.vmx.set_pdptes(&mut self.vmcs, entries);
+        None
+    }
+
+    /// Logs all that is known of a vCPU whose VM has stopped.
+    pub(crate) fn report(&self, vtx: &VtX, name: &str, level: Level) {
+        let g = &self.registers.gprs.0;
+        crate::log::line(level, name, format_args!("vm: gprs={g:x?}"));
+        let rip = self.vmcs.read(spec::vmcs::GUEST_RIP);
+        crate::log::line(level, name, format_args!("vm: rip={rip:#x} {}", vtx.has_vpid()));
+    }
+
+    /// Gives back what it held.
+    pub(crate) fn end(self, vtx: &mut VtX) {
+        if let Err(e) = self.vmcs.clear() {
+            crate::error!("vm: VMCLEAR failed: {e}; its frames are lost");
+            return;
+        }
+        for frame in self.frames {
+            vtx.memory.free(frame);
+        }
+    }
+}
+
+fn host_state(core: &Core) -> HostState {
+    let s = &core.segments;
+    HostState {
+        cr0: control::cr0(),
+        cr3: control::cr3() & !(PAGE_SIZE - 1),
+        cr4: control::cr4(),
+        cs: s.cs,
+        ss: s.ss,
+        ds: s.ss,
+        es: s.ss,
+        tr: s.tr,
+        tr_base: s.tr_base,
+        gdtr_base: s.gdtr_base,
+        idtr_base: s.idtr_base,
+        gs_base: core::ptr::from_ref(core.local) as u64,
+        rip: hw::entry::exit_address(),
+        efer: control::efer(),
+        pat: control::PAT_RESET,
+        ..HostState::default()
+    }
+}

@@ -1,0 +1,80 @@
+//! VT-x on this core: what there is, what is missing, and VMX root operation.
+// UNSAFETY: reads capability MSRs and enters VMX operation.
+#![allow(unsafe_code)]
+
+use alloc::string::{String, ToString};
+use hw::{msr, vmx_ops};
+use ram::FrameTables;
+use seam::TableMem;
+use spec::Hpa;
+use spec::vmx_controls::SecondaryControls;
+use vmx::Capabilities;
+
+/// A core in VMX root operation.
+#[derive(Debug)]
+pub(crate) struct VtX {
+    /// What its capability MSRs say
+    pub(crate) capabilities: Capabilities,
+    /// Where control structures and nested tables come from
+    pub(crate) memory: FrameTables<'static>,
+}
+
+impl VtX {
+    /// Names what is missing and enters VMX root operation.
+    ///
+    /// # Errors
+    /// The reason why this machine cannot run guests, in words.
+    pub(crate) fn start(memory: FrameTables<'static>) -> Result<Self, String> {
+        if !vmx_ops::has_vmx() {
+            return Err(vmx_ops::Unavailable::NoVmx.to_string());
+        }
+        // SAFETY: a processor with VT-x has the MSRs; `Capabilities` reads the optional ones only where others announce
+        // them.
+        let capabilities = Capabilities::new(|m| unsafe { msr::read(m) });
+        let mut refused = false;
+        for m in capabilities.missing() {
+            refused = true;
+            crate::error!("vtx: missing {}: {}", m.feature, m.consequence);
+        }
+        if refused {
+            let names = capabilities.missing().fold(String::new(), |mut all, m| {
+                if !all.is_empty() {
+                    all += ", ";
+                }
+                all += m.feature;
+                all
+            });
+            return Err(alloc::format!("this processor's VT-x lacks {names}"));
+        }
+        for m in capabilities.without() {
+            crate::info!("vtx: without {}: {}", m.feature, m.consequence);
+        }
+        let mut vtx = Self { capabilities, memory };
+        let region = vtx.region()?;
+        // SAFETY: the frame was just taken for this and carries the revision.
+        unsafe {
+            vmx_ops::vmxon(
+                region,
+                capabilities.cr0.must_be_one,
+                capabilities.cr4.must_be_one,
+            )
+        }
+        .map_err(|e| e.to_string())?;
+        // SAFETY: in VMX root operation; the firmware may have left translations of an earlier user.
+        unsafe { vmx_ops::invalidate_all(true, vtx.has_vpid()) };
+        Ok(vtx)
+    }
+
+    /// Whether translations can be told apart by VPID, and dropped for one.
+    pub(crate) fn has_vpid(&self) -> bool {
+        self.capabilities.has_secondary(SecondaryControls::VPID)
+    }
+
+    /// A frame for VMXON or a VMCS, with the revision identifier in its first word.
+    pub(crate) fn region(&mut self) -> Result<Hpa, String> {
+        let frame = self.memory.alloc().ok_or("no frame is left for VMX")?;
+        self.memory
+            .write(frame, 0, self.capabilities.basic.revision().into());
+        Ok(frame)
+    }
+}

@@ -1,0 +1,47 @@
+//! The chips that a VM's vCPUs share, each behind its own lock.
+
+use devices::{AcpiPm, Cmos, IoApic, Uart};
+use seam::SerialLine;
+use spin::Mutex;
+
+/// The board of a VM. Locks rank in the order of the fields, and none is held while another is taken but for the
+/// UART's, whose interrupt pin leads to the I/O APIC.
+#[derive(Debug)]
+pub struct Chips<L> {
+    /// COM1 and the line behind it
+    pub serial: Mutex<Serial<L>>,
+    /// I/O APIC
+    pub ioapic: Mutex<IoApic>,
+    /// Clock
+    pub cmos: Mutex<Cmos>,
+    /// Power-off and reset
+    pub power: Mutex<AcpiPm>,
+}
+
+/// A UART and where its bytes go.
+#[derive(Debug)]
+pub struct Serial<L> {
+    /// The chip
+    pub uart: Uart,
+    /// The outside
+    pub line: L,
+    /// The level of its interrupt pin that the I/O APIC was last told
+    pub(crate) pin: bool,
+}
+
+impl<L: SerialLine> Chips<L> {
+    /// The board as at power-on.
+    #[must_use]
+    pub fn new(line: L, cmos: Cmos) -> Self {
+        Self {
+            serial: Mutex::new(Serial {
+                uart: Uart::new(),
+                line,
+                pin: false,
+            }),
+            ioapic: Mutex::new(IoApic::new(0)),
+            cmos: Mutex::new(cmos),
+            power: Mutex::new(AcpiPm::new()),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Accesses to guest-physical addresses without memory: the local APIC's page, the I/O APIC's, or nothing.
+
+use crate::{Vcpu, Vm};
+use devices::lapic::Mode;
+use emul::{Bus, Error, Fault, PortBus, Progress, StringPort};
+use exits::{Access, Answer, Direction, Event, GpaFault, Stop, StringAccess};
+use platform::layout::{IOAPIC, LOCAL_APIC};
+use seam::{GuestMem, SerialLine};
+use spec::cpu::Gprs;
+use spec::{Gpa, PAGE_SIZE, Port, Ticks, Width};
+
+/// What the instruction emulator sees of the machine while it carries out one instruction of one vCPU.
+struct Outside<'a, M, L> {
+    vm: &'a Vm<M, L>,
+    vcpu: &'a mut Vcpu,
+    now: Ticks,
+    /// A chip wants the VM to end.
+    stop: Option<Stop>,
+}
+
+impl<M: GuestMem, L: SerialLine> Outside<'_, M, L> {
+    fn note(&mut self, r: Result<(), Stop>) {
+        self.stop = self.stop.or(r.err());
+    }
+}
+
+/// Which chip answers at an address, and the offset in its page.
+enum Page {
+    LocalApic(u16),
+    IoApic(u16),
+    Nothing,
+}
+
+fn page(vcpu: &Vcpu, gpa: Gpa) -> Page {
+    let offset = (gpa.0 % PAGE_SIZE) as u16;
+    match gpa.align_down(PAGE_SIZE) {
+        LOCAL_APIC if vcpu.lapic.mode() == Mode::XApic => Page::LocalApic(offset),
+        IOAPIC => Page::IoApic(offset),
+        _ => Page::Nothing,
+    }
+}
+
+impl<M: GuestMem, L: SerialLine> Bus for Outside<'_, M, L> {
+    fn read(&mut self, gpa: Gpa, width: Width) -> u64 {
+        match page(self.vcpu, gpa) {
+            Page::LocalApic(offset) => self.vcpu.lapic.read_mmio(offset, width, self.now),
+            Page::IoApic(offset) => self.vm.chips.ioapic.lock().read(offset, width),
+            Page::Nothing => return width.ones(),
+        }
+        .unwrap_or(width.ones())
+    }
+
+    fn write(&mut self, gpa: Gpa, width: Width, value: u64) {
+        match page(self.vcpu, gpa) {
+            Page::LocalApic(offset) => {
+                let before = self.vcpu.lapic.address();
+                let Ok(effect) = self.vcpu.lapic.write_mmio(offset, width, value, self.now) else {
+                    return;
+                };
+                if self.vcpu.lapic.address() != before {
+                    self.vm.publish(self.vcpu);
+                }
+                let carried = self.vm.carry(self.vcpu, effect);
+                self.note(carried);
+            }
+            Page::IoApic(offset) => self.vm.write_ioapic(offset, width, value),
+            Page::Nothing => {}
+        }
+    }
+}
+
+/// The ports alone, beside [`Outside`], for an instruction whose operand may be emulated too.
+struct Ports<'a, M, L> {
+    vm: &'a Vm<M, L>,
+    now: Ticks,
+    stop: Option<Stop>,
+}
+
+impl<M: GuestMem, L: SerialLine> PortBus for Ports<'_, M, L> {
+    fn read(&mut self, port: Port, width: Width) -> u64 {
+        self.vm.read_port(port, width, self.now)
+    }
+
+    fn write(&mut self, port: Port, width: Width, value: u64) {
+        let done = self.vm.write_port(port, width, value, self.now);
+        self.stop = self.stop.or(done.err());
+    }
+}
+
+impl<M: GuestMem, L: SerialLine> Vm<M, L> {
+    /// Answers an access that the nested tables did not grant.
+    pub(crate) fn memory_fault(
+        &self,
+        vcpu: &mut Vcpu,
+        gprs: &mut Gprs,
+        fault: &GpaFault,
+        now: Ticks,
+    ) -> Answer {
+        if fault.linear.is_none() {
+            // The processor itself came here: for a page-table entry, a descriptor, a stack frame of an interrupt.
+            return Answer::Stop(Stop::Unsupported("page table, descriptor or stack outside memory"));
+        }
+        if fault.access == Access::Fetch {
+            // Where nothing answers, every byte reads as 0xff, and FF FF is no instruction.
+            return Answer::Inject(Event::UD);
+        }
+        let mut outside = Outside { vm: self, vcpu, now, stop: None };
+        let result = emul::run(&fault.cpu, gprs, &self.memory, &mut outside);
+        match (outside.stop, result) {
+            (Some(stop), _) => Answer::Stop(stop),
+            (None, Ok(done)) => Answer::Emulated {
+                length: done.length,
+                rflags: done.rflags,
+                rsp: done.rsp,
+            },
+            (None, Err(e)) => failed(e),
+        }
+    }
+
+    /// Carries out an INS or OUTS.
+    pub(crate) fn port_string(
+        &self,
+        vcpu: &mut Vcpu,
+        gprs: &mut Gprs,
+        s: &StringAccess,
+        now: Ticks,
+    ) -> Answer {
+        let access = StringPort {
+            port: s.access.port,
+            width: s.access.width,
+            input: s.access.direction == Direction::In,
+            repeated: s.repeated,
+            address_size: s.address_size,
+            segment: s.segment,
+        };
+        let mut bus = Outside { vm: self, vcpu, now, stop: None };
+        let mut ports = Ports { vm: self, now, stop: None };
+        let result = emul::run_string_port(&s.cpu, gprs, access, &self.memory, &mut bus, &mut ports);
+        match (bus.stop.or(ports.stop), result) {
+            (Some(stop), _) => Answer::Stop(stop),
+            (None, Ok(Progress::Finished)) => Answer::Advance,
+            (None, Ok(Progress::More)) => Answer::Retry,
+            (None, Err(e)) => failed(e),
+        }
+    }
+}
+
+/// What becomes of an instruction that could not be emulated.
+fn failed(e: Error) -> Answer {
+    match e {
+        Error::Inject(Fault { cr2: Some(address), error_code, .. }) => Answer::Inject(Event::PageFault {
+            address,
+            error_code: error_code.unwrap_or(0),
+        }),
+        Error::Inject(Fault { vector, error_code, .. }) => Answer::Inject(Event::Exception { vector, error_code }),
+        Error::Retry => Answer::Retry,
+        Error::Unsupported(_) => Answer::Stop(Stop::Unsupported("instruction on emulated memory that is not emulated")),
+        Error::Outside(_) => Answer::Stop(Stop::Unsupported("page table outside memory")),
+    }
+}

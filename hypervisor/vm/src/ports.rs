@@ -1,0 +1,91 @@
+//! Port I/O: which chip answers, byte by byte, as the eight-bit devices of a PC do.
+
+use crate::Vm;
+use devices::acpi_pm::Effect;
+use exits::{Direction, PortAccess, Stop};
+use platform::layout::{ACPI_PM, CMOS, UART};
+use seam::{GuestMem, SerialLine};
+use spec::cpu::{Gpr, Gprs};
+use spec::{Port, Ticks, Width, acpi_pm};
+
+/// What an absent port reads as.
+const ABSENT: u8 = 0xff;
+
+impl<M: GuestMem, L: SerialLine> Vm<M, L> {
+    /// Carries out one IN or OUT.
+    #[inline]
+    pub(crate) fn port(&self, access: &PortAccess, gprs: &mut Gprs, now: Ticks) -> Result<(), Stop> {
+        let rax = gprs.get(Gpr::Rax);
+        match access.direction {
+            Direction::Out => self.write_port(access.port, access.width, rax, now),
+            Direction::In => {
+                let value = self.read_port(access.port, access.width, now);
+                // IN to EAX clears the upper half, to AX and AL it does not (SDM vol. 1, "General-Purpose Registers
+                // in 64-Bit Mode").
+                let kept = match access.width {
+                    Width::B1 => rax & !0xff,
+                    Width::B2 => rax & !0xffff,
+                    Width::B4 | Width::B8 => 0,
+                };
+                gprs.set(Gpr::Rax, kept | value);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn read_port(&self, port: Port, width: Width, now: Ticks) -> u64 {
+        bytes(port, width).rev().fold(0, |value, p| value << 8 | u64::from(self.read_byte(p, now)))
+    }
+
+    pub(crate) fn write_port(&self, port: Port, width: Width, value: u64, now: Ticks) -> Result<(), Stop> {
+        for (i, p) in bytes(port, width).enumerate() {
+            self.write_byte(p, (value >> (8 * i)) as u8, now)?;
+        }
+        Ok(())
+    }
+
+    fn read_byte(&self, port: Port, now: Ticks) -> u8 {
+        if let Some(offset) = within(port, UART, 8) {
+            let mut serial = self.chips.serial.lock();
+            let serial = &mut *serial;
+            let value = serial.uart.read(offset, &mut serial.line);
+            self.sync_serial_pin(serial);
+            value
+        } else if let Some(offset) = within(port, CMOS, 2) {
+            self.chips.cmos.lock().read(offset, now)
+        } else if let Some(offset) = within(port, ACPI_PM, acpi_pm::BLOCK_SIZE.into()) {
+            self.chips.power.lock().read(offset)
+        } else {
+            ABSENT
+        }
+    }
+
+    fn write_byte(&self, port: Port, value: u8, now: Ticks) -> Result<(), Stop> {
+        if let Some(offset) = within(port, UART, 8) {
+            let mut serial = self.chips.serial.lock();
+            let serial = &mut *serial;
+            serial.uart.write(offset, value, &mut serial.line);
+            self.sync_serial_pin(serial);
+        } else if let Some(offset) = within(port, CMOS, 2) {
+            self.chips.cmos.lock().write(offset, value, now);
+        } else if let Some(offset) = within(port, ACPI_PM, acpi_pm::BLOCK_SIZE.into()) {
+            match self.chips.power.lock().write(offset, value) {
+                Effect::None => {}
+                Effect::PowerOff => return Err(Stop::PowerOff),
+                Effect::Reset => return Err(Stop::Reset),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The ports that an access touches; the last port's neighbour is the first.
+fn bytes(first: Port, width: Width) -> impl DoubleEndedIterator<Item = Port> + ExactSizeIterator {
+    (0..width.bytes() as u16).map(move |i| Port(first.0.wrapping_add(i)))
+}
+
+#[inline]
+fn within(port: Port, base: Port, len: u16) -> Option<u8> {
+    let offset = port.0.wrapping_sub(base.0);
+    (offset < len).then_some(offset as u8)
+}

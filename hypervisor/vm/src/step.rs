@@ -1,0 +1,87 @@
+//! One exit in, one answer out.
+
+use crate::{Vcpu, Vm, control};
+use crate::interrupts::done;
+use exits::{Answer, Event, Exit, Stop, SystemWrite};
+use seam::{GuestMem, SerialLine};
+use spec::Ticks;
+use spec::cpu::{Gpr, Gprs};
+
+/// Decides what becomes of a vCPU after an exit. `now` is the host's TSC, read once per exit.
+///
+/// General registers are changed in place, `gprs` and `vcpu` being the vCPU's own; all else is said in the answer. A guest cannot
+/// make this panic, nor take longer than a bounded time.
+#[inline]
+pub fn step<M: GuestMem, L: SerialLine>(
+    vm: &Vm<M, L>,
+    vcpu: &mut Vcpu,
+    gprs: &mut Gprs,
+    exit: &Exit,
+    now: Ticks,
+) -> Answer {
+    vcpu.statistics.count(exit);
+    match exit {
+        Exit::Cpuid => cpuid(vm, vcpu, gprs),
+        Exit::MsrWrite(msr) => vm.write_msr(vcpu, gprs, *msr, now),
+        Exit::MsrRead(msr) => vm.read_msr(vcpu, gprs, *msr, now),
+        Exit::Port(access) => done(vm.port(access, gprs, now)),
+        Exit::GpaFault(fault) => vm.memory_fault(vcpu, gprs, fault, now),
+        Exit::PortString(access) => vm.port_string(vcpu, gprs, access, now),
+        Exit::Hlt => {
+            vcpu.halted = true;
+            Answer::Halt
+        }
+        // The core's loop looks for what to deliver before each entry.
+        Exit::InterruptWindow
+        | Exit::NmiWindow
+        | Exit::TimerExpired
+        | Exit::HostInterrupt(_)
+        | Exit::HostNmi => Answer::Retry,
+        Exit::Cr0Write(w) => control::cr0(w),
+        Exit::Cr4Write(w) => control::cr4(vcpu, &vm.policy, w),
+        Exit::EferWrite(w) => control::efer(&vm.policy, w),
+        Exit::Xsetbv => control::xsetbv(vcpu, &vm.policy, gprs),
+        Exit::Cr8Read(Gpr::Rsp) => Answer::Write(SystemWrite::Rsp(vcpu.lapic.cr8().into())),
+        Exit::Cr8Read(to) => {
+            gprs.set(*to, vcpu.lapic.cr8().into());
+            Answer::Advance
+        }
+        Exit::Cr8Write(value) if *value > 15 => Answer::Inject(Event::GP0),
+        Exit::Cr8Write(value) => {
+            vcpu.lapic.set_cr8(*value as u8);
+            Answer::Advance
+        }
+        Exit::CacheFlush => Answer::Advance,
+        // There are no hypercalls: to a guest, as on hardware, the instruction does not exist.
+        Exit::Undefined | Exit::Hypercall => Answer::Inject(Event::UD),
+        Exit::Forbidden => Answer::Inject(Event::GP0),
+        Exit::Exception { vector, error_code, qualification } => {
+            Answer::Inject(if *vector == spec::cpu::vector::DB {
+                Event::Debug { dr6: *qualification }
+            } else {
+                Event::Exception { vector: *vector, error_code: *error_code }
+            })
+        }
+        Exit::TripleFault => Answer::Stop(Stop::TripleFault),
+        Exit::TaskSwitch => Answer::Stop(Stop::Unsupported("hardware task switch")),
+        Exit::EntryFailed(_) => Answer::Stop(Stop::Bug("VM entry refused the guest state")),
+        Exit::Unknown(_) => Answer::Stop(Stop::Bug("exit for a reason that was not asked for")),
+    }
+}
+
+#[inline]
+fn cpuid<M, L>(vm: &Vm<M, L>, vcpu: &Vcpu, gprs: &mut Gprs) -> Answer {
+    let shown = vm.policy.cpuid.lookup(
+        gprs.get(Gpr::Rax) as u32,
+        gprs.get(Gpr::Rcx) as u32,
+        platform::cpuid::Dynamic {
+            apic_id: vcpu.index,
+            osxsave: vcpu.osxsave,
+            xcr0: vcpu.xcr0,
+        },
+    );
+    for (r, v) in [Gpr::Rax, Gpr::Rbx, Gpr::Rcx, Gpr::Rdx].into_iter().zip(shown) {
+        gprs.set(r, v.into());
+    }
+    Answer::Advance
+}
