@@ -8,6 +8,8 @@ mod address;
 mod icr;
 mod lvt;
 mod registers;
+#[cfg(test)]
+mod tests;
 mod timer;
 mod vectors;
 

@@ -9,14 +9,22 @@ pub(super) struct Table([Lvt; ENTRIES as usize]);
 /// Number of entries.
 pub(super) const ENTRIES: u8 = register::LVT_ERROR - register::LVT_TIMER + 1;
 
-/// What software may write in each entry.
-const WRITABLE: [Lvt; ENTRIES as usize] = [TIMER, SENSOR, SENSOR, PIN, PIN, ERROR];
+/// What software may write in each entry, and what else may be set in what it writes.
+const ACCESS: [(Lvt, Lvt); ENTRIES as usize] = [
+    (TIMER, READ_ONLY),
+    (SENSOR, READ_ONLY),
+    (SENSOR, READ_ONLY),
+    (PIN, PIN_READ_ONLY),
+    (PIN, PIN_READ_ONLY),
+    (ERROR, READ_ONLY),
+];
 const ERROR: Lvt = Lvt::VECTOR.union(Lvt::MASKED);
 const TIMER: Lvt = ERROR.union(Lvt::PERIODIC).union(Lvt::TSC_DEADLINE);
 const SENSOR: Lvt = ERROR.union(Lvt::DELIVERY);
 const PIN: Lvt = SENSOR.union(Lvt::ACTIVE_LOW).union(Lvt::LEVEL);
 /// Status bits, which a write does not change but may hold.
-const READ_ONLY: Lvt = Lvt::STATUS.union(Lvt::REMOTE_IRR);
+const READ_ONLY: Lvt = Lvt::STATUS;
+const PIN_READ_ONLY: Lvt = READ_ONLY.union(Lvt::REMOTE_IRR);
 /// Both together are no timer mode.
 const TIMER_MODES: Lvt = Lvt::PERIODIC.union(Lvt::TSC_DEADLINE);
 
@@ -41,17 +49,17 @@ impl Table {
 
     /// Whether an x2APIC takes this value ("Reserved Bit Checking").
     pub(super) fn takes(index: u8, value: u32) -> bool {
-        let Some(&writable) = WRITABLE.get(usize::from(index)) else {
+        let Some(&(writable, read_only)) = ACCESS.get(usize::from(index)) else {
             return false;
         };
         let value = Lvt::from_bits_retain(value);
-        (writable | READ_ONLY).contains(value) && !(index == 0 && value.contains(TIMER_MODES))
+        (writable | read_only).contains(value) && !(index == 0 && value.contains(TIMER_MODES))
     }
 
     /// Sets the writable bits of an entry; of both timer modes at once, TSC-deadline stays.
     pub(super) fn set(&mut self, index: u8, value: u32) {
         let i = usize::from(index);
-        if let (Some(entry), Some(&writable)) = (self.0.get_mut(i), WRITABLE.get(i)) {
+        if let (Some(entry), Some(&(writable, _))) = (self.0.get_mut(i), ACCESS.get(i)) {
             *entry = Lvt::from_bits_retain(value) & writable;
             if entry.contains(TIMER_MODES) {
                 entry.remove(Lvt::PERIODIC);
