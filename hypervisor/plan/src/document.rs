@@ -33,7 +33,7 @@ const EXAMPLE: &str = "the least that is needed is
 /// Everything that is wrong with the text or does not agree with `facts`, at once; syntax first.
 pub fn parse(text: &str, file_name: &str, facts: &Facts<'_>) -> Result<Plan, Refusal> {
     if text.len() > text::MAX_TEXT {
-        return Err(text::too_long(text.len(), file_name));
+        return Err(text::too_long(file_name));
     }
     let text = text::unmarked(text);
     let (root, errors) = DeTable::parse_recoverable(text);

@@ -14,7 +14,7 @@ pub const MAX_TEXT: usize = 64 << 10;
 /// More than [`MAX_TEXT`] bytes, or not UTF-8.
 pub fn text<'a>(bytes: &'a [u8], file_name: &str) -> Result<&'a str, Refusal> {
     if bytes.len() > MAX_TEXT {
-        return Err(too_long(bytes.len(), file_name));
+        return Err(too_long(file_name));
     }
     match core::str::from_utf8(bytes) {
         Ok(text) => Ok(unmarked(text)),
@@ -39,11 +39,9 @@ pub(crate) fn unmarked(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-pub(crate) fn too_long(len: usize, file_name: &str) -> Refusal {
-    let finding = Finding::new(
-        format!("the file has {len} bytes; a config has {MAX_TEXT} at most"),
-        0..0,
-    )
-    .mend("is this the right file? a config is a few lines of text");
+/// Says no length: a caller may have stopped reading.
+pub(crate) fn too_long(file_name: &str) -> Refusal {
+    let finding = Finding::new(format!("the file is longer than {MAX_TEXT} bytes"), 0..0)
+        .mend("a config is a few lines of text: is this the right file?");
     Refusal::new(file_name, "", vec![finding])
 }
