@@ -1,1 +1,129 @@
+use super::*;
+use crate::layout;
+use alloc::vec;
 
+/// The area as a guest's memory has it.
+fn area(vcpus: u8) -> Vec<u8> {
+    let mut area = vec![0; (HIGH_RAM.0 - ACPI_AREA.0) as usize];
+    let mut end = ACPI_AREA;
+    for (at, bytes) in build(&AcpiFacts { vcpus }) {
+        assert!(at >= end && at.is_aligned(16), "{at:?} before {end:?}");
+        end = at.checked_add(bytes.len() as u64).unwrap();
+        assert!(end <= HIGH_RAM);
+        let from = (at.0 - ACPI_AREA.0) as usize;
+        area[from..from + bytes.len()].copy_from_slice(&bytes);
+    }
+    area
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+}
+
+fn sum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |a, b| a.wrapping_add(*b))
+}
+
+/// The table at `at`, as a guest finds it: by its own length and checksum.
+fn table<'a>(area: &'a [u8], at: u64, signature: &[u8; 4]) -> &'a [u8] {
+    let from = (at - ACPI_AREA.0) as usize;
+    let table = &area[from..from + u32_at(area, from + 4) as usize];
+    assert_eq!(&table[..4], signature);
+    assert_eq!(sum(table), 0, "checksum");
+    table
+}
+
+struct Found<'a> {
+    fadt: &'a [u8],
+    madt: &'a [u8],
+    dsdt: &'a [u8],
+}
+
+/// Follows the pointers from the RSDP, with the offsets of ACPI 6.5, section 5.2.
+fn follow(area: &[u8]) -> Found<'_> {
+    assert_eq!(&area[..8], b"RSD PTR ");
+    assert_eq!((sum(&area[..20]), sum(&area[..36]), area[15]), (0, 0, 2));
+    let xsdt = table(area, u64_at(area, 24), b"XSDT");
+    assert_eq!(xsdt.len(), 36 + 16);
+    let fadt = table(area, u64_at(xsdt, 36), b"FACP");
+    Found {
+        fadt,
+        madt: table(area, u64_at(xsdt, 44), b"APIC"),
+        dsdt: table(area, u64_at(fadt, 140), b"DSDT"),
+    }
+}
+
+#[test]
+fn the_fixed_description_is_hardware_reduced() {
+    let area = area(1);
+    let fadt = follow(&area).fadt;
+    let flags = u32_at(fadt, 112);
+    assert_eq!(flags, 1 << 20 | 1 << 10 | 1 << 5 | 1 << 4 | 1);
+    assert_eq!(fadt[109..111], [4, 0], "no VGA, no 8042, a CMOS clock");
+    assert_eq!(fadt[108], 0x32, "century");
+    assert_eq!((u32_at(fadt, 36), u64_at(fadt, 132)), (0, 0), "no FACS");
+    // Address space, bit width, bit offset, access size, address.
+    let register = |port: u64| [&[1, 8, 0, 1][..], &port.to_le_bytes()].concat();
+    assert_eq!(fadt[116..128], register(0x602));
+    assert_eq!(fadt[128], 0x42);
+    assert_eq!(fadt[244..256], register(0x600));
+    assert_eq!(fadt[256..268], register(0x601));
+    // No event, control, timer or general-purpose block of full ACPI.
+    assert!(fadt[46..108].iter().all(|b| *b == 0));
+    assert!(fadt[148..244].iter().all(|b| *b == 0));
+}
+
+#[test]
+fn each_vcpu_and_the_io_apic_are_in_the_madt() {
+    for vcpus in [1, 2, MAX_VCPUS] {
+        let area = area(vcpus);
+        let madt = follow(&area).madt;
+        assert_eq!((u32_at(madt, 36), u32_at(madt, 40)), (0xfee0_0000, 0));
+        let mut rest = &madt[44..];
+        for id in 0..vcpus {
+            assert_eq!(rest[..8], [0, 8, id, id, 1, 0, 0, 0]);
+            rest = &rest[8..];
+        }
+        assert_eq!(rest[..4], [1, 12, 0, 0]);
+        assert_eq!(
+            (u32_at(rest, 4), u32_at(rest, 8), rest.len()),
+            (0xfec0_0000, 0, 12)
+        );
+    }
+}
+
+#[test]
+fn impossible_numbers_of_vcpus_do_no_harm() {
+    assert_eq!(follow(&area(0)).madt.len(), follow(&area(1)).madt.len());
+    assert_eq!(follow(&area(255)).madt.len(), follow(&area(254)).madt.len());
+}
+
+/// An independent compiler, iasl, makes the same bytes of `dsdt.asl`; headers differ by the compiler's name.
+#[test]
+fn the_dsdt_is_its_source() {
+    let area = area(1);
+    let dsdt = follow(&area).dsdt;
+    let golden = include_bytes!("dsdt.aml");
+    assert_eq!(dsdt[36..], golden[36..]);
+}
+
+#[test]
+fn the_dsdt_names_the_ports_of_the_layout() {
+    let area = area(1);
+    let dsdt = follow(&area).dsdt;
+    let has = |bytes: &[u8]| dsdt.windows(bytes.len()).any(|w| w == bytes);
+    let io = |port: u16, len: u8| {
+        let [low, high] = port.to_le_bytes();
+        [0x47, 1, low, high, low, high, 1, len]
+    };
+    assert!(has(&io(layout::UART.0, 8)));
+    assert!(has(&io(layout::CMOS.0, 2)));
+    // Extended interrupt descriptor: consumer, edge, active high, exclusive; one, GSI 4.
+    assert!(has(&[0x89, 6, 0, 3, 1, 4, 0, 0, 0]));
+    // Name (_S5_, Package (4) { 5, 0, 0, 0 })
+    assert!(has(b"\x08_S5_\x12\x07\x04\x0a\x05\x00\x00\x00"));
+}

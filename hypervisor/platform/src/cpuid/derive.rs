@@ -16,9 +16,11 @@ pub(super) struct Crystal {
 
 impl Crystal {
     fn of(tsc_hz: u64) -> Self {
-        let shift = (u64::BITS - tsc_hz.leading_zeros()).saturating_sub(u32::BITS);
+        let beyond = (u64::BITS - tsc_hz.leading_zeros()).saturating_sub(u32::BITS);
+        // The ratio must fit 32 bits as well: it would not from 2^63 Hz on.
+        let shift = beyond.min(31);
         Self {
-            hz: (tsc_hz >> shift) as u32,
+            hz: u32::try_from(tsc_hz >> shift).unwrap_or(u32::MAX),
             shift,
         }
     }
