@@ -4,6 +4,8 @@
 //! guest that sets the clock sets its own alone.
 
 mod calendar;
+#[cfg(test)]
+mod tests;
 
 use calendar::Fields;
 use spec::cmos::{RegA, RegB, RegD, SIZE, UPDATE_WARNING, offset, register};

@@ -1,5 +1,8 @@
 //! The I/O APIC (Intel 82093AA data sheet, section 3), version 0x20 with 24 pins and an EOI register.
 
+#[cfg(test)]
+mod tests;
+
 use crate::interrupt::{Delivery, Destination};
 use seam::AccessError;
 use spec::ioapic::{PINS, Redirection, VERSION, offset, register};

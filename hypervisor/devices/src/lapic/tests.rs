@@ -4,6 +4,7 @@ mod access;
 mod any_sequence;
 mod errors;
 mod ipi;
+mod linux;
 mod modes;
 mod priority;
 mod timer;
