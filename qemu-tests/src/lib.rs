@@ -1,1 +1,60 @@
-//! The emulator tests.
+//! The harness of the emulator tests: what to boot, what to say to it, what must come of it.
+//!
+//! A test is a function that returns an error if it fails; a target of `tests/` hands its tests to [`main`]:
+//!
+//! ```no_run
+//! use qemu_tests::{Boot, test};
+//!
+//! fn hlt_wakes() -> anyhow::Result<()> {
+//!     Boot::guest("hlt_timer").run()?.expect_line("^pass: hlt_timer$")?;
+//!     Ok(())
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     qemu_tests::main(vec![test!(hlt_wakes)])
+//! }
+//! ```
+//!
+//! A test passes only on a seen end: [`Boot::run`] fails unless the machine went off in good order, or ended in the
+//! other way that the test has named. It also fails when the hypervisor touched an MSR that the CPU does not have.
+
+mod boot;
+mod ends;
+mod flat;
+mod outcome;
+mod talk;
+mod tools;
+mod unknown_msr;
+
+pub use boot::Boot;
+pub use ends::Ends;
+pub use outcome::Outcome;
+pub use plan::Start;
+pub use xtask::image::Source;
+pub use xtask::machine::End;
+pub use xtask::supply::Suite;
+
+use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
+
+/// A test by its function's name. With `long`, it runs only when asked for (`cargo xtask test --all`).
+#[macro_export]
+macro_rules! test {
+    ($name:path) => {
+        $crate::test(stringify!($name), $name)
+    };
+    (long $name:path) => {
+        $crate::test(stringify!($name), $name).with_ignored_flag(true)
+    };
+}
+
+/// A test of this name.
+pub fn test(name: &str, body: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> Trial {
+    Trial::test(name, move || body().map_err(|error| format!("{error:#}").into()))
+}
+
+/// Runs the tests of a target, side by side on all cores, as the command line asks.
+#[must_use]
+pub fn main(tests: Vec<Trial>) -> ExitCode {
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}

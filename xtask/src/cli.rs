@@ -3,6 +3,7 @@
 use crate::build;
 use crate::machine::{CPU_MODEL, Machine, Pace};
 use crate::run::{Outcome, Session};
+use crate::test::Tests;
 use crate::tools::{self, Choice};
 use crate::{config, image, workspace};
 use anyhow::{Context, Result, bail};
@@ -37,6 +38,8 @@ enum Command {
     },
     /// Build what runs on bare metal, and print where it is
     Build,
+    /// Check and test everything, and sum up
+    Test(Test),
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +75,21 @@ struct Run {
 }
 
 #[derive(Debug, Args)]
+struct Test {
+    /// Only what needs no emulator
+    #[arg(long)]
+    host: bool,
+    /// Only what needs an emulator
+    #[arg(long, conflicts_with = "host")]
+    emulator: bool,
+    /// The long tests too
+    #[arg(long)]
+    all: bool,
+    /// Only tests whose name contains this
+    filter: Option<String>,
+}
+
+#[derive(Debug, Args)]
 struct Image {
     /// Where to write it
     #[arg(short, long, value_name = "FILE")]
@@ -98,6 +116,7 @@ impl Cli {
                 );
                 Ok(ExitCode::SUCCESS)
             }
+            Command::Test(args) => args.run(),
             Command::Build => {
                 let built = build::programs()?;
                 println!("{}\n{}", built.boot.display(), built.hypervisor.display());
@@ -107,6 +126,18 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
         }
+    }
+}
+
+impl Test {
+    fn run(self) -> Result<ExitCode> {
+        let tests = Tests {
+            host: !self.emulator,
+            emulator: !self.host,
+            long: self.all,
+            filter: self.filter,
+        };
+        tests.run()
     }
 }
 

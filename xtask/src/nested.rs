@@ -6,7 +6,7 @@ use std::fs::{OpenOptions, read_to_string};
 ///
 /// # Errors
 /// What is missing, in words.
-pub fn kvm() -> Result<(), &'static str> {
+pub(crate) fn kvm() -> Result<(), &'static str> {
     let cpu = read_to_string("/proc/cpuinfo").unwrap_or_default();
     let flags = cpu.lines().find(|line| line.starts_with("flags"));
     if !flags.is_some_and(|line| line.split_whitespace().any(|flag| flag == "vmx")) {

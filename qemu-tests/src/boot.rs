@@ -1,0 +1,212 @@
+//! What to boot, on what machine, and what to say to it.
+
+use crate::ends::Ends;
+use crate::flat;
+use crate::outcome::Outcome;
+use crate::talk::{Line, Talk};
+use crate::tools;
+use anyhow::{Context, Result, ensure};
+use plan::Start;
+use xtask::image::{Contents, Source};
+use xtask::machine::Machine;
+use xtask::supply::Suite;
+
+/// Emulated seconds that a test may take unless it says otherwise: firmware needs 13.
+const LIMIT: u32 = 60;
+
+/// What to boot. Every guest is called by its program's name in our log.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    config: String,
+    files: Vec<(String, File)>,
+    without: Vec<String>,
+    machine: Machine,
+    script: Vec<(String, String)>,
+    ends: Ends,
+}
+
+#[derive(Clone, Debug)]
+enum File {
+    Source(Source),
+    Guest(String),
+    Flat(String),
+}
+
+impl Boot {
+    /// Boots with this text as `bulkhead.toml`, right or wrong.
+    #[must_use]
+    pub fn config(text: &str) -> Boot {
+        Boot {
+            config: text.to_owned(),
+            files: Vec::new(),
+            without: Vec::new(),
+            machine: Machine { limit: Some(LIMIT), memory: 256, ..Machine::default() },
+            script: Vec::new(),
+            ends: Ends::default(),
+        }
+    }
+
+    /// Boots one tiny guest, as an ELF64 file.
+    #[must_use]
+    pub fn guest(name: &str) -> Boot {
+        let vm = dashed(name);
+        Boot::config(&format!(
+            "[[vm]]\nname = \"{vm}\"\nkernel = \"{vm}.elf\"\nformat = \"elf64\"\nmemory = \"16 MiB\"\n"
+        ))
+        .with(&format!("{vm}.elf"), File::Guest(name.to_owned()))
+    }
+
+    /// Boots one tiny guest, as a flat binary that starts at `load`, where it is linked to.
+    #[must_use]
+    pub fn flat(name: &str, load: u64, start: Start) -> Boot {
+        let vm = dashed(name);
+        let start = match start {
+            Start::Real => "real",
+            Start::Protected => "protected",
+            Start::Long => "long",
+        };
+        Boot::config(&format!(
+            "[[vm]]\nname = \"{vm}\"\nkernel = \"{vm}.bin\"\nformat = \"flat\"\nload = \"{load:#x}\"\n\
+             start = \"{start}\"\nmemory = \"16 MiB\"\n"
+        ))
+        .with(&format!("{vm}.bin"), File::Flat(name.to_owned()))
+    }
+
+    /// Boots the Debian guest of a suite, as `examples/debian.toml` has it.
+    ///
+    /// # Errors
+    /// When the guest cannot be had.
+    pub fn debian(suite: Suite) -> Result<Boot> {
+        let kit = tools::debian(suite)?;
+        let text = std::fs::read_to_string(xtask::config::default())?;
+        let mut boot = Boot::config(&text)
+            .file("debian/vmlinuz", Source::Path(kit.kernel))
+            .file("debian/initrd.img", Source::Path(kit.initrd));
+        boot.machine.memory = 512;
+        boot.machine.limit = Some(300);
+        Ok(boot)
+    }
+
+    /// Adds a file beside the config, or replaces the one at this path.
+    #[must_use]
+    pub fn file(self, path: &str, source: Source) -> Boot {
+        self.with(path, File::Source(source))
+    }
+
+    /// Adds a tiny guest's ELF file beside the config.
+    #[must_use]
+    pub fn guest_file(self, path: &str, guest: &str) -> Boot {
+        self.with(path, File::Guest(guest.to_owned()))
+    }
+
+    fn with(mut self, path: &str, file: File) -> Boot {
+        self.files.push((format!("bulkhead/{path}"), file));
+        self
+    }
+
+    /// Adds a file anywhere on the partition.
+    #[must_use]
+    pub fn esp_file(mut self, path: &str, source: Source) -> Boot {
+        self.files.push((path.to_owned(), File::Source(source)));
+        self
+    }
+
+    /// Leaves a file of the partition out, such as `bulkhead/hypervisor.elf`.
+    #[must_use]
+    pub fn without(mut self, path: &str) -> Boot {
+        self.without.push(path.to_owned());
+        self
+    }
+
+    /// The CPU model, as Bochs names it.
+    #[must_use]
+    pub fn cpu_model(mut self, name: &str) -> Boot {
+        name.clone_into(&mut self.machine.cpu_model);
+        self
+    }
+
+    /// Logical processors of the machine: 1 unless said.
+    #[must_use]
+    pub fn cpus(mut self, count: u32) -> Boot {
+        self.machine.cpus = count;
+        self
+    }
+
+    /// Memory of the machine in MiB: 256 unless said.
+    #[must_use]
+    pub fn memory(mut self, mebibytes: u32) -> Boot {
+        self.machine.memory = mebibytes;
+        self
+    }
+
+    /// Emulated seconds after which the test has failed: 60 unless said, of which firmware takes 13.
+    #[must_use]
+    pub fn limit(mut self, seconds: u32) -> Boot {
+        self.machine.limit = Some(seconds);
+        self
+    }
+
+    /// Sends `text` when the regular expression `after` is seen on the serial line, the steps one after the other.
+    #[must_use]
+    pub fn send(mut self, after: &str, text: &str) -> Boot {
+        self.script.push((after.to_owned(), text.to_owned()));
+        self
+    }
+
+    /// The end that the test wants to see: [`Ends::Off`] unless said.
+    #[must_use]
+    pub fn ends(mut self, ends: Ends) -> Boot {
+        self.ends = ends;
+        self
+    }
+
+    /// Boots, and waits for the end.
+    ///
+    /// # Errors
+    /// When it does not come to the end that the test wants to see, or the hypervisor touched an unknown MSR. The
+    /// error shows the serial line.
+    pub fn run(self) -> Result<Outcome> {
+        let runner = tools::runner()?;
+        let folder = tempfile::Builder::new().prefix("bulkhead-").tempdir()?;
+        let disk = folder.path().join("disk.img");
+        self.contents()?.write(&disk)?;
+        let running = runner.start(&self.machine, &disk)?;
+        let mut talk = Talk::new(&self.script, &self.ends)?;
+        let line = talk.follow(&running)?;
+        let grace = std::time::Duration::from_secs(if line == Line::Closed { 10 } else { 0 });
+        let outcome = Outcome::new(talk.into_heard(), running.finish(grace)?);
+        outcome.judge(&self.ends)?;
+        ensure!(
+            self.script.len() == outcome.answered(),
+            "only {} of {} steps of the script were reached\n{}",
+            outcome.answered(),
+            self.script.len(),
+            outcome.tail()
+        );
+        Ok(outcome)
+    }
+
+    fn contents(&self) -> Result<Contents> {
+        let mut contents = Contents::new(tools::programs()?, &self.config);
+        for (path, file) in &self.files {
+            let source = match file {
+                File::Source(source) => source.clone(),
+                File::Guest(name) => Source::Path(tools::guest(name)?),
+                File::Flat(name) => {
+                    let elf = std::fs::read(tools::guest(name)?)?;
+                    Source::Bytes(flat::flatten(&elf).with_context(|| name.clone())?)
+                }
+            };
+            contents.add(path, source);
+        }
+        for path in &self.without {
+            contents.remove(path);
+        }
+        Ok(contents)
+    }
+}
+
+/// Names of VMs have dashes where those of programs have underscores.
+fn dashed(name: &str) -> String {
+    name.replace('_', "-")
+}

@@ -1,0 +1,48 @@
+//! The end that a test wants to see.
+
+use regex::Regex;
+use xtask::machine::End;
+use xtask::verdict;
+
+/// The end that a test wants to see.
+#[derive(Clone, Debug, Default)]
+pub enum Ends {
+    /// The last guest powers off, and with it the machine
+    #[default]
+    Off,
+    /// `boot` or the hypervisor refuses to run; a machine whose hypervisor refuses goes off too
+    Refused,
+    /// A line that matches this is seen; the machine is not waited for
+    Seen(String),
+    /// The emulator stops with a message that matches this
+    Crash(String),
+}
+
+impl Ends {
+    /// The expression that must be on the serial line.
+    pub(crate) fn line(&self) -> Option<&str> {
+        match self {
+            Ends::Off => Some(verdict::OFF),
+            Ends::Refused => Some(verdict::FATAL),
+            Ends::Seen(line) => Some(line),
+            Ends::Crash(_) => None,
+        }
+    }
+
+    /// Whether the machine is to be ended as soon as the expression was seen.
+    pub(crate) fn at_once(&self) -> bool {
+        matches!(self, Ends::Refused | Ends::Seen(_))
+    }
+
+    /// Whether the emulator's end is the right one, when the expression was seen.
+    pub(crate) fn agree_with(&self, end: &End) -> bool {
+        match (self, end) {
+            (Ends::Off, End::PowerOff) => true,
+            (Ends::Refused | Ends::Seen(_), _) => true,
+            (Ends::Crash(why), End::Crash(message)) => {
+                Regex::new(why).is_ok_and(|why| why.is_match(message))
+            }
+            _ => false,
+        }
+    }
+}

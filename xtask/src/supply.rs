@@ -1,0 +1,124 @@
+//! All that xtask brings so that a fresh Debian machine can run Bulkhead: the emulator, its firmware, a guest to boot, and the
+//! compiler's targets. What was fetched or built stays in the user's cache folder, and nothing there is asked for again: only a
+//! missing thing reaches for the network.
+
+mod apt;
+mod bochs;
+pub(crate) mod cache;
+mod command;
+mod cure;
+mod debian;
+mod firmware;
+mod initrd;
+mod lock;
+mod package;
+mod sources;
+mod toolchain;
+
+use crate::report::Reporter;
+use anyhow::Result;
+use std::path::PathBuf;
+
+pub(crate) use apt::PROGRAMS as FETCH_PROGRAMS;
+pub(crate) use bochs::PROGRAMS as BUILD_PROGRAMS;
+pub(crate) use toolchain::{TARGETS, has_target};
+
+/// What the guest's shell prompts with, as a regular expression. The shell sends a question about the cursor (`ESC [ 6 n`) behind
+/// it, so that a prompt is not the end of the output.
+pub const PROMPT: &str = r"debian:\S*# ";
+
+/// A Bochs with the faults cured that would mislead a hypervisor's tests.
+#[derive(Clone, Debug)]
+pub struct Emulator {
+    /// What to start.
+    pub program: PathBuf,
+    /// As it names itself.
+    pub version: String,
+    /// What `BXSHARE` should name: the folder of the build.
+    pub share: PathBuf,
+}
+
+/// UEFI firmware.
+#[derive(Clone, Debug)]
+pub struct Firmware {
+    /// The whole image, for Bochs.
+    pub code: PathBuf,
+    /// Where its last byte is the last below 4 GiB.
+    pub address: u64,
+    /// The VGA BIOS beside it.
+    pub vga_bios: PathBuf,
+    /// The code alone, for QEMU's first flash.
+    pub qemu_code: PathBuf,
+    /// Fresh variables, to be copied for QEMU's second flash.
+    pub qemu_vars: PathBuf,
+}
+
+/// What a Debian guest boots from.
+#[derive(Clone, Debug)]
+pub struct GuestKit {
+    /// Debian's kernel, unmodified.
+    pub kernel: PathBuf,
+    /// A small initramfs around Debian's busybox.
+    pub initrd: PathBuf,
+    /// The kernel package's version.
+    pub version: String,
+}
+
+/// A release of Debian that a guest comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Suite {
+    /// Debian 12, Linux 6.1: the default, the quickest to unpack itself in an emulator.
+    #[default]
+    Bookworm,
+    /// Debian 13, Linux 6.12.
+    Trixie,
+    /// What Debian is made of at present, Linux 7.2 and later.
+    Newest,
+}
+
+impl Suite {
+    /// All of them, oldest first.
+    pub const ALL: [Self; 3] = [Self::Bookworm, Self::Trixie, Self::Newest];
+
+    /// As the archive names it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+            Self::Newest => "sid",
+        }
+    }
+}
+
+/// Bochs: the one that `BULKHEAD_BOCHS` names, else our own build.
+///
+/// # Errors
+/// What is missing to fetch or build it, with the mend.
+pub fn emulator(report: &Reporter) -> Result<Emulator> {
+    bochs::emulator(report)
+}
+
+/// Debian's OVMF and VGA BIOS.
+///
+/// # Errors
+/// What is missing to fetch them, with the mend.
+pub fn firmware(report: &Reporter) -> Result<Firmware> {
+    firmware::firmware(report)
+}
+
+/// The cloud kernel of `suite`, and the initramfs that goes with it.
+///
+/// # Errors
+/// What is missing to fetch them, with the mend.
+pub fn guest(report: &Reporter, suite: Suite) -> Result<GuestKit> {
+    debian::guest(report, suite)
+}
+
+/// Adds the compiler's bare-metal targets where they are missing.
+///
+/// # Errors
+/// When they are missing and rustup cannot add them.
+pub fn targets(report: &Reporter) -> Result<()> {
+    toolchain::targets(report)
+}

@@ -1,0 +1,99 @@
+//! Programs of the host, run to their end with their output kept for the case of failure.
+
+use anyhow::{Context, Result, bail};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// So much of the output is shown when a program fails.
+const TAIL: usize = 20;
+
+/// Whether a program of this name can be started.
+pub(crate) fn exists(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| is_program(&folder.join(program)))
+}
+
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+/// Stops with the packages to install if one of `programs`, each with its Debian package, is missing.
+pub(super) fn require(programs: &[(&str, &str)], purpose: &str) -> Result<()> {
+    let missing: Vec<_> = programs.iter().filter(|(program, _)| !exists(program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
+    let mut packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+    packages.dedup();
+    bail!(
+        "{purpose} needs programs that are not installed: {}\n  mend: install {} (on Debian: `sudo apt install {}`)",
+        names.join(", "),
+        packages.join(", "),
+        packages.join(" ")
+    )
+}
+
+/// Runs a program, gives each line of its output to `line`, keeps all in the file `log`.
+pub(super) fn run(command: &mut Command, log: &Path, mut line: impl FnMut(&str)) -> Result<()> {
+    let name = PathBuf::from(command.get_program()).display().to_string();
+    let mut record = File::options().create(true).append(true).open(log)?;
+    // The C locale: its words are looked for in the output.
+    let mut child = command
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(record.try_clone()?)
+        .spawn()
+        .with_context(|| format!("cannot start {name}"))?;
+    if let Some(output) = child.stdout.take() {
+        for bytes in BufReader::new(output).split(b'\n') {
+            let text = String::from_utf8_lossy(&bytes?).into_owned();
+            writeln!(record, "{text}")?;
+            line(&text);
+        }
+    }
+    let status = child.wait()?;
+    if status.success() {
+        return Ok(());
+    }
+    bail!("{name} failed ({status}); the end of its output:\n{}", tail(log)?)
+}
+
+fn tail(log: &Path) -> Result<String> {
+    let bytes = std::fs::read(log)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<_> = text.lines().collect();
+    let from = lines.len().saturating_sub(TAIL);
+    Ok(lines[from..].iter().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_shows_the_end_of_both_outputs() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let mut seen = Vec::new();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "seq 30; echo bad >&2; exit 3"]);
+        let error = run(&mut shell, &folder.path().join("log"), |line| seen.push(line.to_owned()));
+        let text = error.expect_err("must fail").to_string();
+        assert_eq!(seen.len(), 30);
+        assert!(text.contains("exit status: 3") && text.contains("| 30") && text.contains("| bad"), "{text}");
+        assert!(!text.contains("| 5\n"), "{text}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_missing_program_is_named_with_its_package() {
+        let programs = [("sh", "dash"), ("no-such-program-1", "one"), ("no-such-program-2", "one")];
+        let text = require(&programs, "a test").expect_err("must fail").to_string();
+        assert!(text.contains("no-such-program-1, no-such-program-2") && text.contains("apt install one`"), "{text}");
+        assert!(!text.contains("dash"), "{text}");
+    }
+}

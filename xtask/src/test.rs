@@ -1,0 +1,249 @@
+//! `cargo xtask test`: all that is checked before a change is taken, with one verdict at the end.
+
+use crate::{build, lints, workspace};
+use anyhow::{Context, Result};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+/// What is tested.
+#[derive(Clone, Debug)]
+pub struct Tests {
+    /// Formatting, lints, documentation, and the tests that need no emulator
+    pub host: bool,
+    /// The tests that boot the image
+    pub emulator: bool,
+    /// Of these the long ones too
+    pub long: bool,
+    /// Only tests whose name contains this; formatting, lints and documentation have no names
+    pub filter: Option<String>,
+}
+
+/// How many tests passed and failed; a check such as "formatting" is one test.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Tests {
+    /// Runs them all, whatever fails on the way, and sums up.
+    ///
+    /// # Errors
+    /// When cargo does not start.
+    pub fn run(&self) -> Result<ExitCode> {
+        let start = Instant::now();
+        let mut tally = Tally::default();
+        if self.host && self.filter.is_none() {
+            for (name, commands) in checks() {
+                tally.check(name, commands_pass(commands)?);
+            }
+            let findings = lints::findings()?;
+            findings.iter().for_each(|finding| println!("{finding}"));
+            tally.check("house rules", findings.is_empty());
+        }
+        if self.host {
+            tally.tests("tests on this host", self.cargo_test(&["--quiet"]))?;
+            let harness = ["--quiet", "--package", "qemu-tests", "--lib"];
+            tally.tests("tests of the harness", self.cargo_test(&harness))?;
+        }
+        if self.emulator {
+            let arguments = ["--package", "qemu-tests", "--test", "*"];
+            tally.tests("tests in the emulator", self.cargo_test(&arguments))?;
+        }
+        let verdict = if tally.failed == 0 { "ok" } else { "FAILED" };
+        println!(
+            "\ntest result: {verdict}. {} passed; {} failed; {} ignored; finished in {:.2}s",
+            tally.passed,
+            tally.failed,
+            tally.ignored,
+            start.elapsed().as_secs_f64()
+        );
+        Ok(if tally.failed == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+
+    fn cargo_test(&self, arguments: &[&str]) -> Command {
+        let mut command = cargo("test", arguments);
+        command.args(["--no-fail-fast", "--"]);
+        command.args(&self.filter);
+        if self.long && arguments.contains(&"--test") {
+            command.arg("--include-ignored");
+        }
+        command
+    }
+}
+
+/// What has to pass without being a test. The bare-metal crates are looked at for their own targets.
+fn checks() -> Vec<(&'static str, Vec<Command>)> {
+    let clippy = |arguments: &[&str]| {
+        let mut command = cargo("clippy", arguments);
+        command.args(["--quiet", "--", "-D", "warnings"]);
+        command
+    };
+    let doc = |arguments: &[&str]| {
+        let mut command = cargo("doc", arguments);
+        command
+            .args(["--quiet", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings");
+        command
+    };
+    let bare = |package| ["--package", package, "--target", build::BARE];
+    let boot = [
+        "--package",
+        "boot",
+        "--features",
+        "firmware",
+        "--target",
+        build::UEFI,
+    ];
+    vec![
+        ("formatting", vec![cargo("fmt", &["--all", "--check"])]),
+        (
+            "clippy",
+            vec![
+                clippy(&["--all-targets"]),
+                clippy(&["--all-targets", "--package", "qemu-tests"]),
+                clippy(&bare("bulkhead")),
+                clippy(&bare("guests")),
+                clippy(&boot),
+            ],
+        ),
+        (
+            "documentation",
+            vec![
+                doc(&[]),
+                doc(&["--package", "qemu-tests"]),
+                doc(&bare("bulkhead")),
+            ],
+        ),
+    ]
+}
+
+fn commands_pass(commands: Vec<Command>) -> Result<bool> {
+    let mut pass = true;
+    for mut command in commands {
+        pass &= command
+            .status()
+            .context("cargo could not be started")?
+            .success();
+    }
+    Ok(pass)
+}
+
+fn cargo(task: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .current_dir(workspace::root())
+        .arg(task)
+        .args(arguments)
+        .stdin(Stdio::null());
+    command
+}
+
+impl Tally {
+    fn check(&mut self, name: &str, passes: bool) {
+        println!("check {name} ... {}", if passes { "ok" } else { "FAILED" });
+        if passes {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+        }
+    }
+
+    /// Runs a `cargo test`, shows what it says, and adds the counts of its summaries. One that fails without having
+    /// counted a failure did not build: that is one.
+    fn tests(&mut self, name: &str, mut command: Command) -> Result<()> {
+        println!("\n{name}");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cargo could not be started")?;
+        let stdout = child.stdout.take().context("cargo has no stdout")?;
+        let before = self.failed;
+        for line in BufReader::new(stdout).lines() {
+            let line = line?;
+            self.summary(&line);
+            println!("{line}");
+        }
+        if !child.wait()?.success() && self.failed == before {
+            self.check(name, false);
+        }
+        Ok(())
+    }
+
+    /// Adds a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.
+    fn summary(&mut self, line: &str) {
+        let Some((_, counts)) = line
+            .strip_prefix("test result: ")
+            .and_then(|rest| rest.split_once(". "))
+        else {
+            return;
+        };
+        for count in counts.split("; ") {
+            let Some((number, what)) = count.split_once(' ') else {
+                continue;
+            };
+            let number = number.parse().unwrap_or(0);
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn summaries_of_cargo_are_added() {
+        let mut tally = Tally::default();
+        tally.summary("test result: ok. 12 passed; 0 failed; 2 ignored; 0 measured; 3 filtered out; finished in 0.01s");
+        tally.summary(
+            "test result: FAILED. 1 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out",
+        );
+        tally.summary("test watch::tests::result ... ok");
+        assert_eq!(
+            tally,
+            Tally {
+                passed: 13,
+                failed: 4,
+                ignored: 2
+            }
+        );
+    }
+
+    #[test]
+    fn what_does_not_build_has_failed() {
+        let mut tally = Tally::default();
+        tally.tests("none", Command::new("false")).unwrap();
+        assert_eq!(tally.failed, 1);
+    }
+
+    #[test]
+    fn a_run_that_counts_its_failures_is_not_counted_twice() {
+        let mut tally = Tally::default();
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "echo 'test result: FAILED. 1 passed; 2 failed; 0 ignored'; exit 101",
+        ]);
+        tally.tests("some", command).unwrap();
+        assert_eq!(
+            tally,
+            Tally {
+                passed: 1,
+                failed: 2,
+                ignored: 0
+            }
+        );
+    }
+}
