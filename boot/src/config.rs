@@ -8,11 +8,15 @@ use plan::{Facts, Plan};
 /// The config's name, beside the files that it names.
 const FILE: &str = "bulkhead.toml";
 
-/// Reads and checks it, with `memory` bytes for guests.
+/// What the hypervisor needs for itself beside the bundle: its image, heap and page tables, and the memory below
+/// 1 MiB and around large pages that no guest gets. A guess on the safe side; what it really needs, it checks.
+const HYPERVISOR: u64 = 16 << 20;
+
+/// Reads and checks it, on a machine with `usable` bytes of memory.
 ///
 /// # Errors
 /// [`Failure::File`] where it cannot be read, [`Failure::Config`] where it is refused.
-pub fn read(volume: &mut Volume, memory: u64) -> Result<Plan, Failure> {
+pub fn read(volume: &mut Volume, usable: u64) -> Result<Plan, Failure> {
     // One byte more than is allowed: enough for `plan` to see that it is too long.
     let bytes = volume.read(FILE, plan::MAX_TEXT as u64 + 1)?;
     let refused = |r: plan::Refusal| Failure::Config(r.render(false));
@@ -20,9 +24,17 @@ pub fn read(volume: &mut Volume, memory: u64) -> Result<Plan, Failure> {
     let volume = RefCell::new(volume);
     // A file that the firmware cannot open is not there; what went wrong shows when it is read.
     let size = |path: &str| volume.borrow_mut().size(path).ok().flatten();
-    let facts = Facts {
-        memory: Some(memory),
-        files: Some(&size),
+    let check = |memory| {
+        let files = Some(&size as &dyn Fn(&str) -> Option<u64>);
+        plan::parse(text, FILE, &Facts { memory, files })
     };
-    plan::parse(text, FILE, &facts).map_err(refused)
+    // The files stay in memory, and which they are is known only when the text is understood. Where it is not, the
+    // second look finds all that is wrong at once.
+    let files = check(None).map_or(HYPERVISOR, |plan| {
+        plan.files()
+            .into_iter()
+            .filter_map(size)
+            .fold(HYPERVISOR, u64::saturating_add)
+    });
+    check(Some(usable.saturating_sub(files))).map_err(refused)
 }

@@ -6,6 +6,7 @@ use ::elf::abi::{
     DT_NULL, DT_REL, DT_RELA, DT_RELAENT, DT_RELASZ, EM_X86_64, ET_DYN, PF_W, PF_X, PT_DYNAMIC,
     PT_GNU_RELRO, PT_INTERP, PT_LOAD, PT_TLS, R_X86_64_RELATIVE,
 };
+use ::elf::dynamic::DynamicTable;
 use ::elf::endian::LittleEndian;
 use ::elf::file::Class;
 use ::elf::relocation::{Rela, RelaIterator};
@@ -135,7 +136,7 @@ impl<'f> Image<'f> {
                     }
                     segments.push(segment);
                 }
-                PT_DYNAMIC => relocations = relocation_table(&elf)?,
+                PT_DYNAMIC => relocations = relocation_table(elf.segment_data(&header)?)?,
                 // The linker begins a segment with it and pads its end to a page. Rounding as the C library's
                 // loader does: whatever the file, nothing behind it becomes read-only.
                 PT_GNU_RELRO => {
@@ -217,7 +218,7 @@ impl<'f> Image<'f> {
         let Some(table) = self.relocations.clone() else {
             return Ok(());
         };
-        // The table lies in a segment that no relocation may touch, so a copy sees what the processor would.
+        // A copy, since the relocations write to the memory that it lies in.
         let table = memory
             .get(index(table.start)..index(table.end))
             .ok_or(ElfError::RelocationTable)?
@@ -291,9 +292,9 @@ fn range(header: &ProgramHeader) -> Result<Range<u64>, ElfError> {
 }
 
 /// Where the dynamic section says that the relocations are, in offsets from the start of the image.
-fn relocation_table(elf: &ElfBytes<'_, LittleEndian>) -> Result<Option<Range<u64>>, ElfError> {
+fn relocation_table(dynamic: &[u8]) -> Result<Option<Range<u64>>, ElfError> {
     let (mut start, mut size) = (None, 0);
-    for entry in elf.dynamic()?.ok_or(ElfError::Malformed)?.iter() {
+    for entry in DynamicTable::new(LittleEndian, Class::ELF64, dynamic).iter() {
         match entry.d_tag {
             DT_NULL => break,
             DT_RELA => start = Some(entry.d_ptr()),
@@ -322,3 +323,6 @@ fn slice_mut(memory: &mut [u8], start: u64, len: u64) -> Option<&mut [u8]> {
     let end = start.checked_add(len)?;
     memory.get_mut(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
 }
+
+#[cfg(test)]
+mod tests;

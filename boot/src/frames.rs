@@ -12,6 +12,10 @@ use uefi::boot::{self, AllocateType, MemoryType};
 ///
 /// # Errors
 /// [`Failure::Memory`].
+#[expect(
+    clippy::mut_from_ref,
+    reason = "the memory does not come from the name"
+)]
 pub fn pages(what: &'static str, len: u64) -> Result<&'static mut [u8], Failure> {
     let failed = |status| Failure::Memory { what, len, status };
     let pages = usize::try_from(len.div_ceil(PAGE_SIZE)).unwrap_or(usize::MAX);

@@ -27,7 +27,7 @@ const HYPERVISOR: &str = "hypervisor.elf";
 /// Starts the hypervisor.
 ///
 /// # Errors
-/// Why it cannot be started; the firmware is as it was then, but for memory taken and stopped bus masters.
+/// Why it cannot be started; the firmware is as it was then, but for memory that was taken.
 pub fn start(screen: &mut Screen) -> Result<Infallible, Failure> {
     if !cpu::has_no_execute() {
         return Err(Failure::Machine(
@@ -76,7 +76,7 @@ pub fn start(screen: &mut Screen) -> Result<Infallible, Failure> {
         Frames,
     )?;
     let rsdp = protocol::rsdp();
-    let info = info::allocate(map.len());
+    let info = info::allocate(memory_map()?.len());
 
     pci::stop_bus_masters(screen);
     screen.line(format_args!("leaving firmware"));

@@ -32,7 +32,6 @@ use crate::screen::Screen;
 use uefi::{Status, boot, system};
 
 /// The program. It comes back only if the hypervisor cannot be started.
-#[must_use]
 pub fn run() -> Status {
     let mut screen = Screen::open();
     screen.line(format_args!("Bulkhead {}", env!("CARGO_PKG_VERSION")));

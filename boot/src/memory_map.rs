@@ -11,7 +11,7 @@ use uefi::mem::memory_map::{MemoryAttribute, MemoryDescriptor};
 fn range(d: &MemoryDescriptor) -> Option<(u64, u64)> {
     let len = d.page_count.checked_mul(PAGE_SIZE)?;
     let end = d.phys_start.checked_add(len)?;
-    (len > 0 && d.phys_start % PAGE_SIZE == 0).then_some((d.phys_start, end))
+    (len > 0 && d.phys_start.is_multiple_of(PAGE_SIZE)).then_some((d.phys_start, end))
 }
 
 /// What the hypervisor may do with memory of a type once boot services are gone.
@@ -110,3 +110,6 @@ fn joined<'m>(map: impl Iterator<Item = &'m MemoryDescriptor>) -> Vec<(u64, u64)
     });
     ranges
 }
+
+#[cfg(test)]
+mod tests;

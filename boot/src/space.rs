@@ -144,3 +144,6 @@ fn pieces(ram: &[(u64, u64)]) -> Vec<(u64, u64)> {
     edges.dedup();
     edges.windows(2).map(|w| (w[0], w[1])).collect()
 }
+
+#[cfg(test)]
+mod tests;
