@@ -98,7 +98,7 @@ pub const TABLE: &[Row] = &[
     row(
         msr::PAT,
         Served::Vcpu,
-        "hardware loads it from the VMCS without a check of its own on WRMSR",
+        "in the VMCS; written once at boot, and a wrong value there would fail VM entry",
     ),
     row(
         msr::MISC_ENABLE,

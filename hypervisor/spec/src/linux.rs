@@ -12,8 +12,6 @@ pub enum E820Kind {
     Ram = 1,
     /// Memory or registers that the guest must leave alone
     Reserved = 2,
-    /// Holds ACPI tables, and is RAM once they have been read
-    Acpi = 3,
 }
 
 /// A range of guest-physical memory and what it is for.
@@ -60,7 +58,10 @@ impl From<MemoryRange> for E820Entry {
 /// `struct setup_header`, which is at [`SetupHeader::OFFSET`] both in the kernel's file and in the zero page.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, packed)]
-#[allow(missing_docs, reason = "the names are those of boot.rst, which describes each")]
+#[allow(
+    missing_docs,
+    reason = "the names are those of boot.rst, which describes each"
+)]
 pub struct SetupHeader {
     pub setup_sects: u8,
     pub root_flags: u16,
@@ -133,7 +134,10 @@ pub const E820_MAX: usize = 128;
 /// `struct boot_params`, the zero page: the fields that a loader of our kind fills in.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, packed)]
-#[allow(missing_docs, reason = "the names are those of zero-page.rst, which describes each")]
+#[allow(
+    missing_docs,
+    reason = "the names are those of zero-page.rst, which describes each"
+)]
 pub struct BootParams {
     pub screen_to_ist: [u8; 0x70],
     pub acpi_rsdp_addr: u64,
