@@ -5,6 +5,7 @@
 //! loses nothing. And the receiver never overruns: bytes stay outside until the receive FIFO has room. Without a
 //! clock, bytes below the trigger level count as timed out at once.
 
+mod interrupt;
 #[cfg(test)]
 mod linux_8250;
 #[cfg(test)]
@@ -12,7 +13,7 @@ mod tests;
 
 use heapless::Deque;
 use seam::SerialLine;
-use spec::uart::{FIFO_SIZE, Fcr, Ier, Lcr, Lsr, Mcr, Msr, iir, offset};
+use spec::uart::{FIFO_SIZE, Fcr, Ier, Lcr, Lsr, Mcr, Msr, offset};
 
 /// The modem lines as the outside drives them: a terminal that is always there and always ready.
 const MODEM_OUTSIDE: Msr = Msr::CTS.union(Msr::DSR).union(Msr::DCD);
@@ -129,14 +130,6 @@ impl Uart {
         self.fetch(line);
     }
 
-    /// The level of the chip's interrupt line: a source is pending, and OUT2 opens the gate. Loopback closes it,
-    /// since it forces the output pins inactive (section 8.8, bit 4).
-    #[inline]
-    #[must_use]
-    pub fn interrupt(&self) -> bool {
-        self.mcr.contains(Mcr::OUT2) && !self.mcr.contains(Mcr::LOOP) && self.source() != iir::NONE
-    }
-
     /// Whether bytes wait for the line to have room: the owner polls again when it has.
     #[inline]
     #[must_use]
@@ -162,19 +155,6 @@ impl Uart {
     /// Bytes that either direction holds: one without FIFOs.
     const fn capacity(&self) -> usize {
         if self.fifos() { FIFO_SIZE } else { 1 }
-    }
-
-    /// Bytes that must wait before "received data available" (section 8.5, bits 6 and 7).
-    const fn trigger(&self) -> usize {
-        if !self.fifos() {
-            return 1;
-        }
-        match self.fcr.intersection(Fcr::TRIGGER).bits() >> 6 {
-            0 => 1,
-            1 => 4,
-            2 => 8,
-            _ => 14,
-        }
     }
 
     fn line_status(&self) -> Lsr {
@@ -205,42 +185,6 @@ impl Uart {
         .into_iter()
         .filter(|(output, _)| self.mcr.contains(*output))
         .fold(Msr::empty(), |lines, (_, input)| lines | input)
-    }
-
-    /// The pending source of the highest priority.
-    fn source(&self) -> u8 {
-        let waiting = self.rx.len();
-        if self.ier.contains(Ier::LINE_STATUS) && self.overrun {
-            iir::LINE_STATUS
-        } else if self.ier.contains(Ier::DATA) && waiting >= self.trigger() {
-            iir::DATA
-        } else if self.ier.contains(Ier::DATA) && waiting > 0 {
-            iir::TIMEOUT
-        } else if self.ier.contains(Ier::TRANSMIT) && self.transmit_pending {
-            iir::TRANSMIT
-        } else if self.ier.contains(Ier::MODEM) && !self.modem_delta.is_empty() {
-            iir::MODEM
-        } else {
-            iir::NONE
-        }
-    }
-
-    fn read_iir(&mut self) -> u8 {
-        let source = self.source();
-        if source == iir::TRANSMIT {
-            self.transmit_pending = false;
-        }
-        source | if self.fifos() { iir::FIFOS } else { 0 }
-    }
-
-    /// Switching the transmit interrupt on while the transmitter is empty raises it anew: what Linux asks of a
-    /// UART at start-up, on pain of falling back to a timer.
-    fn write_ier(&mut self, ier: Ier) {
-        let switched = self.ier.symmetric_difference(ier);
-        if switched.contains(Ier::TRANSMIT) {
-            self.transmit_pending = ier.contains(Ier::TRANSMIT) && self.tx.is_empty();
-        }
-        self.ier = ier;
     }
 
     /// Switching the FIFOs on or off empties both (section 8.5, bit 0).

@@ -1,17 +1,17 @@
 //! Which messages a local APIC takes for its own (SDM vol. 3, "Determining IPI Destination").
 
-use super::Mode;
+use super::{Lapic, Mode};
 use crate::interrupt::Destination;
 
 /// What a local APIC answers to: a value, so that its owner can publish it to other cores.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Address {
-    pub(super) mode: Mode,
-    pub(super) id: u32,
+    mode: Mode,
+    id: u32,
     /// The logical address of xAPIC mode, bits 31:24 of LDR
-    pub(super) logical: u8,
+    logical: u8,
     /// The cluster model of xAPIC mode, by DFR
-    pub(super) cluster: bool,
+    cluster: bool,
 }
 
 impl Address {
@@ -42,6 +42,25 @@ impl Address {
         } else {
             members != 0
         }
+    }
+}
+
+impl Lapic {
+    /// What the APIC answers to now.
+    #[must_use]
+    pub const fn address(&self) -> Address {
+        Address {
+            mode: self.mode,
+            id: self.id,
+            logical: (self.ldr >> 24) as u8,
+            cluster: self.dfr >> 28 == 0,
+        }
+    }
+
+    /// Whether a message to `destination` is for this APIC: as [`Address::matches`].
+    #[must_use]
+    pub fn matches(&self, destination: Destination) -> bool {
+        self.address().matches(destination)
     }
 }
 

@@ -39,17 +39,12 @@ impl Lapic {
     /// [`AccessError::Value`] for reserved bits.
     pub fn write_msr(&mut self, msr: Msr, value: u64, now: Ticks) -> Result<Effect, AccessError> {
         let number = self.x2apic_register(msr)?;
-        if number == register::ICR {
-            let low = value as u32;
-            if low & icr::RESERVED != 0 {
-                return Err(AccessError::Value);
-            }
-            let command = Icr::from_bits_truncate(low) - Icr::STATUS;
-            self.icr = (value & !0xffff_ffff) | u64::from(command.bits());
-            let to = Destination::x2apic((value >> 32) as u32, command.contains(Icr::LOGICAL));
-            return Ok(self.command(command, to));
+        match number {
+            register::EOI if value == 0 => return Ok(self.end_of_interrupt()),
+            register::ICR => return self.write_x2apic_icr(value),
+            _ => {}
         }
-        let value = u32::try_from(value);
+        let value = u32::try_from(value).map_err(|_| AccessError::Value)?;
         let allowed = match number {
             register::TPR | register::SELF_IPI => 0xff,
             register::EOI | register::ESR => 0,
@@ -57,7 +52,6 @@ impl Lapic {
             register::TIMER_INITIAL => u32::MAX,
             register::TIMER_DIVIDE => DIVIDE_MASK,
             register::LVT_TIMER..=register::LVT_ERROR => {
-                let value = value.map_err(|_| AccessError::Value)?;
                 if !lvt::Table::takes(number - register::LVT_TIMER, value) {
                     return Err(AccessError::Value);
                 }
@@ -65,7 +59,6 @@ impl Lapic {
             }
             _ => return Err(AccessError::Absent),
         };
-        let value = value.map_err(|_| AccessError::Value)?;
         if value & !allowed != 0 {
             return Err(AccessError::Value);
         }
@@ -74,6 +67,16 @@ impl Lapic {
             return Ok(Effect::None);
         }
         self.write(number, value, now).ok_or(AccessError::Absent)
+    }
+
+    fn write_x2apic_icr(&mut self, value: u64) -> Result<Effect, AccessError> {
+        if value as u32 & icr::RESERVED != 0 {
+            return Err(AccessError::Value);
+        }
+        let command = Icr::from_bits_truncate(value as u32) - Icr::STATUS;
+        self.icr = (value & !0xffff_ffff) | u64::from(command.bits());
+        let to = Destination::x2apic((value >> 32) as u32, command.contains(Icr::LOGICAL));
+        Ok(self.command(command, to))
     }
 
     /// Reads the register page. Registers are four bytes at multiples of sixteen; parts of one may be read.

@@ -2,6 +2,7 @@ extern crate std;
 
 use super::*;
 use proptest::prelude::*;
+use spec::uart::iir;
 use std::collections::VecDeque;
 use std::vec;
 use std::vec::Vec;
