@@ -92,13 +92,13 @@ pub const TABLE: &[Row] = &[
     row(msr::APIC_BASE, Served::Vcpu, "local APIC mode and address"),
     row(
         msr::EFER,
-        Served::Vcpu,
-        "its rules hang on CR0 and on what CPUID shows",
+        Served::Direct(Rights::READ),
+        "loaded from the VMCS, so a read finds the guest's; the rules for a write hang on CR0 and on what CPUID shows",
     ),
     row(
         msr::PAT,
-        Served::Vcpu,
-        "in the VMCS; written once at boot, and a wrong value there would fail VM entry",
+        Served::Direct(Rights::READ),
+        "loaded from the VMCS; written once at boot, and a wrong value there would fail VM entry",
     ),
     row(
         msr::MISC_ENABLE,
@@ -213,99 +213,4 @@ pub const fn canonical(address: u64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FULL: MsrPolicy = MsrPolicy {
-        rdtscp: true,
-        xsaves: true,
-    };
-    const BARE: MsrPolicy = MsrPolicy {
-        rdtscp: false,
-        xsaves: false,
-    };
-
-    #[test]
-    fn each_register_stands_in_the_table_once_and_with_a_reason() {
-        for (i, row) in TABLE.iter().enumerate() {
-            assert!(!row.why.is_empty());
-            assert!(TABLE[..i].iter().all(|r| r.msr != row.msr), "{:?}", row.msr);
-        }
-    }
-
-    /// A register here that the processor keeps for the hypervisor would be the end of isolation.
-    #[test]
-    fn what_is_direct_is_the_guests_own() {
-        let direct: alloc::vec::Vec<_> = FULL.direct().collect();
-        let own = [
-            0x10,
-            0x174,
-            0x175,
-            0x176,
-            0xc000_0081,
-            0xc000_0082,
-            0xc000_0083,
-            0xc000_0084,
-            0xc000_0100,
-            0xc000_0101,
-            0xc000_0102,
-            0xc000_0103,
-        ];
-        assert_eq!(direct.len(), own.len());
-        for (msr, rights) in direct {
-            assert!(own.contains(&msr.0));
-            assert_eq!(rights == Rights::READ, msr == msr::TSC);
-        }
-    }
-
-    #[test]
-    fn what_is_not_shown_is_not_there() {
-        assert!(BARE.direct().all(|(msr, _)| msr != msr::TSC_AUX));
-        assert_eq!(
-            (BARE.fixed_read(msr::XSS), FULL.fixed_read(msr::XSS)),
-            (None, Some(0))
-        );
-        assert!(!BARE.write_ignored(msr::XSS, 0));
-        for absent in [
-            msr::FEATURE_CONTROL,
-            msr::VMX_BASIC,
-            msr::MTRRCAP,
-            msr::SPEC_CTRL,
-            Msr(0xce),
-            Msr(u32::MAX),
-        ] {
-            assert_eq!(FULL.fixed_read(absent), None);
-            assert!(!FULL.write_ignored(absent, 0));
-        }
-    }
-
-    #[test]
-    fn fixed_registers_take_only_writes_that_change_nothing() {
-        let misc = FULL.fixed_read(msr::MISC_ENABLE).unwrap();
-        assert_eq!(misc, 0x1801);
-        assert!(FULL.write_ignored(msr::MISC_ENABLE, misc));
-        assert!(!FULL.write_ignored(msr::MISC_ENABLE, misc & !1));
-        assert!(FULL.write_ignored(msr::BIOS_SIGN_ID, 0));
-        assert!(!FULL.write_ignored(msr::XSS, 0x100));
-        assert!(FULL.write_ignored(msr::DEBUGCTL, 2));
-        assert!(!FULL.write_ignored(msr::DEBUGCTL, 4));
-        assert!(!FULL.write_ignored(msr::EFER, 0), "the vCPU's, not ours");
-    }
-
-    #[test]
-    fn pat_and_canonical() {
-        assert!(valid_pat(0x0007_0406_0007_0406));
-        assert!(valid_pat(0x0105_0406_0007_0406));
-        for bad in [0x02, 0x03, 0x08, 0x80, 0xff] {
-            for byte in 0..8 {
-                assert!(!valid_pat(bad << (8 * byte)));
-            }
-        }
-        for good in [0, 0x7fff_ffff_ffff, 0xffff_8000_0000_0000, u64::MAX] {
-            assert!(canonical(good));
-        }
-        for bad in [0x8000_0000_0000, 0xffff_7fff_ffff_ffff, 1 << 63] {
-            assert!(!canonical(bad));
-        }
-    }
-}
+mod tests;
