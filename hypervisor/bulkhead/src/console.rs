@@ -9,7 +9,7 @@ use seam::SerialLine;
 use spin::Mutex;
 use uart_16550::backend::PioBackend;
 use uart_16550::spec::FIFO_SIZE;
-use uart_16550::spec::registers::IER;
+use uart_16550::spec::registers::{IER, LSR};
 use uart_16550::{BaudRate, Config, Uart16550};
 
 /// First I/O port of COM1.
@@ -141,8 +141,14 @@ impl Console {
 
     /// Sends all that is queued, waiting for the line. Only for a panic and before power-off.
     pub(crate) fn flush(&mut self) {
-        while let (Some(uart), Some(b)) = (self.uart.as_mut(), self.out.pop_front()) {
+        let Some(uart) = self.uart.as_mut() else {
+            return;
+        };
+        while let Some(b) = self.out.pop_front() {
             uart.send_bytes_exact(&[b]);
+        }
+        while !uart.lsr().contains(LSR::TRANSMITTER_EMPTY) {
+            core::hint::spin_loop();
         }
     }
 }
