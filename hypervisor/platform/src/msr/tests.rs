@@ -23,10 +23,12 @@ fn what_is_direct_is_the_guests_own() {
     let direct: alloc::vec::Vec<_> = FULL.direct().collect();
     let own = [
         0x10,
+        0x277,
         0x174,
         0x175,
         0x176,
         0x277,
+        0xc000_0080,
         0xc000_0080,
         0xc000_0081,
         0xc000_0082,
