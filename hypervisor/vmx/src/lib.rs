@@ -6,6 +6,7 @@
 //! 1. [`Capabilities::new`] reads the capability MSRs; [`Capabilities::missing`] names what stands in the way.
 //! 2. [`controls::select`] chooses the controls; [`setup::initialise`] writes the whole VMCS and gives a [`Vcpu`].
 //! 3. After each exit [`Vcpu::decode`] gives the [`exits::Exit`]; [`Vcpu::apply`] carries out the answer.
+//! 4. When an entry fails, [`check()`] names the rules that are broken and [`dump()`] prints the fields.
 #![no_std]
 
 #[cfg(any(test, feature = "fake"))]
@@ -14,11 +15,16 @@ extern crate std;
 mod advance;
 mod apply;
 pub mod capabilities;
+pub mod check;
 pub mod controls;
 mod decode;
 mod double_fault;
+mod dump;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+mod fields;
+#[cfg(test)]
+mod fixture;
 mod inject;
 pub mod io_bitmap;
 pub mod missing;
@@ -30,7 +36,10 @@ mod vmcs;
 
 pub use apply::{Effect, merge_dr6};
 pub use capabilities::Capabilities;
+pub use check::{AddressWidths, Failure, check};
 pub use controls::{Controls, Wants};
+pub use dump::dump;
+pub use fields::exists;
 pub use io_bitmap::IoBitmaps;
 pub use missing::Missing;
 pub use msr_bitmap::MsrBitmap;
