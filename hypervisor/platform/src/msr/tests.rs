@@ -27,8 +27,6 @@ fn what_is_direct_is_the_guests_own() {
         0x174,
         0x175,
         0x176,
-        0x277,
-        0xc000_0080,
         0xc000_0080,
         0xc000_0081,
         0xc000_0082,
