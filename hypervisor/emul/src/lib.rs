@@ -9,6 +9,9 @@
 //! [`Operation`], [`run`] carries that out.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 mod access;
 mod alu;
 mod decode;
@@ -20,6 +23,8 @@ mod operation;
 mod port;
 mod registers;
 mod string;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use access::Bus;
