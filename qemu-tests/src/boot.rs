@@ -40,7 +40,11 @@ impl Boot {
             config: text.to_owned(),
             files: Vec::new(),
             without: Vec::new(),
-            machine: Machine { limit: Some(LIMIT), memory: 256, ..Machine::default() },
+            machine: Machine {
+                limit: Some(LIMIT),
+                memory: 256,
+                ..Machine::default()
+            },
             script: Vec::new(),
             ends: Ends::default(),
         }

@@ -10,6 +10,8 @@ pub enum Ends {
     /// The last guest powers off, and with it the machine
     #[default]
     Off,
+    /// The last guest comes to its end in another way, and the machine goes off
+    Stopped,
     /// `boot` or the hypervisor refuses to run; a machine whose hypervisor refuses goes off too
     Refused,
     /// A line that matches this is seen; the machine is not waited for
@@ -20,11 +22,12 @@ pub enum Ends {
 
 impl Ends {
     /// The expression that must be on the serial line.
-    pub(crate) fn line(&self) -> Option<&str> {
+    pub(crate) fn line(&self) -> Option<String> {
         match self {
-            Ends::Off => Some(verdict::OFF),
-            Ends::Refused => Some(verdict::FATAL),
-            Ends::Seen(line) => Some(line),
+            Ends::Off => Some(format!("{}{}", verdict::OFF, verdict::POWERED_OFF)),
+            Ends::Stopped => Some(format!("{}last-guest-stopped", verdict::OFF)),
+            Ends::Refused => Some(verdict::FATAL.to_owned()),
+            Ends::Seen(line) => Some(line.clone()),
             Ends::Crash(_) => None,
         }
     }
@@ -37,8 +40,7 @@ impl Ends {
     /// Whether the emulator's end is the right one, when the expression was seen.
     pub(crate) fn agree_with(&self, end: &End) -> bool {
         match (self, end) {
-            (Ends::Off, End::PowerOff) => true,
-            (Ends::Refused | Ends::Seen(_), _) => true,
+            (Ends::Off | Ends::Stopped, End::PowerOff) | (Ends::Refused | Ends::Seen(_), _) => true,
             (Ends::Crash(why), End::Crash(message)) => {
                 Regex::new(why).is_ok_and(|why| why.is_match(message))
             }

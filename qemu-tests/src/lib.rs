@@ -50,7 +50,9 @@ macro_rules! test {
 
 /// A test of this name.
 pub fn test(name: &str, body: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> Trial {
-    Trial::test(name, move || body().map_err(|error| format!("{error:#}").into()))
+    Trial::test(name, move || {
+        body().map_err(|error| format!("{error:#}").into())
+    })
 }
 
 /// Runs the tests of a target, side by side on all cores, as the command line asks.

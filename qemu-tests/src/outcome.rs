@@ -43,11 +43,20 @@ impl Outcome {
     /// Whether it came to the end that the test wants to see, without a fault of ours on the way.
     pub(crate) fn judge(&self, ends: &Ends) -> Result<()> {
         if let Some(line) = ends.line() {
-            self.expect_line(line)?;
+            self.expect_line(&line)?;
         }
-        ensure!(ends.agree_with(&self.end), "{}, wanted {ends:?}\n{}", self.end, self.tail());
+        ensure!(
+            ends.agree_with(&self.end),
+            "{}, wanted {ends:?}\n{}",
+            self.end,
+            self.tail()
+        );
         let unknown = unknown_msr::after_entry(&self.serial, &self.emulator_log);
-        ensure!(unknown.is_empty(), "MSRs that the CPU does not have:\n{}", unknown.join("\n"));
+        ensure!(
+            unknown.is_empty(),
+            "MSRs that the CPU does not have:\n{}",
+            unknown.join("\n")
+        );
         Ok(())
     }
 
@@ -69,7 +78,10 @@ impl Outcome {
         for regex in regexes {
             let found = multi_line(regex)?.find_at(&self.serial, from);
             let Some(found) = found else {
-                bail!("no line after byte {from} matches `{regex}`\n{}", self.tail());
+                bail!(
+                    "no line after byte {from} matches `{regex}`\n{}",
+                    self.tail()
+                );
             };
             from = found.end();
         }
@@ -121,7 +133,11 @@ fn last_lines(text: &str, count: usize) -> String {
 fn last_tick(log: &str) -> Option<u64> {
     log.lines().rev().find_map(|line| {
         let (ticks, _) = line.split_once('[')?;
-        ticks.get(..ticks.len().checked_sub(1)?)?.parse().ok().filter(|ticks| *ticks > 0)
+        ticks
+            .get(..ticks.len().checked_sub(1)?)?
+            .parse()
+            .ok()
+            .filter(|ticks| *ticks > 0)
     })
 }
 
@@ -130,8 +146,17 @@ mod tests {
     use super::*;
 
     fn outcome(serial: &str, log: &str) -> Outcome {
-        let heard = Heard { bytes: serial.into(), answered: 0 };
-        Outcome::new(heard, Finished { end: End::PowerOff, log: log.to_owned() })
+        let heard = Heard {
+            bytes: serial.into(),
+            answered: 0,
+        };
+        Outcome::new(
+            heard,
+            Finished {
+                end: End::PowerOff,
+                log: log.to_owned(),
+            },
+        )
     }
 
     const OFF: &str = "   99 0 - info bulkhead: machine: off reason=last-guest-powered-off\r\n";
@@ -140,10 +165,16 @@ mod tests {
     fn the_end_must_be_seen() {
         assert!(outcome(OFF, "").judge(&Ends::Off).is_ok());
         assert!(outcome("all is well\r\n", "").judge(&Ends::Off).is_err());
-        let crashed = Outcome { end: End::Crash("triple fault".into()), ..outcome(OFF, "") };
+        let crashed = Outcome {
+            end: End::Crash("triple fault".into()),
+            ..outcome(OFF, "")
+        };
         assert!(crashed.judge(&Ends::Off).is_err());
         assert!(crashed.judge(&Ends::Crash("triple".into())).is_ok());
-        let stopped = Outcome { end: End::Limit, ..outcome(OFF, "") };
+        let stopped = Outcome {
+            end: End::Limit,
+            ..outcome(OFF, "")
+        };
         assert!(stopped.judge(&Ends::Off).is_err());
     }
 

@@ -44,10 +44,12 @@ pub(crate) enum Line {
 
 impl Talk {
     pub(crate) fn new(script: &[(String, String)], ends: &Ends) -> Result<Talk> {
-        let steps = script.iter().map(|(after, text)| Ok((Watch::new(after)?, text.clone())));
+        let steps = script
+            .iter()
+            .map(|(after, text)| Ok((Watch::new(after)?, text.clone())));
         Ok(Talk {
             script: steps.collect::<Result<_>>()?,
-            end: ends.line().map(Watch::new).transpose()?,
+            end: ends.line().as_deref().map(Watch::new).transpose()?,
             at_once: ends.at_once(),
             fatal: Watch::new(verdict::FATAL)?,
             heard: Heard::default(),

@@ -29,18 +29,21 @@ pub(crate) fn programs() -> Result<&'static Programs> {
 pub(crate) fn guest(name: &str) -> Result<PathBuf> {
     static GUESTS: OnceLock<Result<Guests, String>> = OnceLock::new();
     let guests = once(&GUESTS, build::guests)?;
-    guests.get(name).cloned().with_context(|| format!("there is no tiny guest `{name}`"))
+    guests
+        .get(name)
+        .cloned()
+        .with_context(|| format!("there is no tiny guest `{name}`"))
 }
 
 /// The emulator: always Bochs, whose ticks and log the tests rely on.
 pub(crate) fn runner() -> Result<&'static Runner> {
     static RUNNER: OnceLock<Result<Runner, String>> = OnceLock::new();
-    once(&RUNNER, || xtask::tools::bochs(&Reporter::quiet()))
+    once(&RUNNER, || xtask::tools::bochs(&Reporter::new()))
 }
 
 /// A Debian guest.
 pub(crate) fn debian(suite: Suite) -> Result<GuestKit> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _lock = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    supply::guest(&Reporter::quiet(), suite)
+    supply::guest(&Reporter::new(), suite)
 }

@@ -9,17 +9,20 @@ use std::sync::LazyLock;
 /// Bochs: `00480151034e[CPU0  ] RDMSR: Unknown register 0x17`.
 static ACCESS: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?m)^(\d+)e\[CPU\d+ *\] (?:RD|WR)MSR: Unknown register.*$").ok());
-/// The hypervisor's log: `   660123456 0 - info bulkhead: ...`.
-static ENTRY: LazyLock<Option<Regex>> =
+/// The hypervisor's log says when it was entered: `   660123456 0 - info bulkhead: machine: up ... entered=660000000`;
+/// of one that did not come so far the first line counts.
+static ENTRY: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?m)^ *\d+ \d+ - info bulkhead: machine: up .*entered=(\d+)").ok()
+});
+static FIRST_LINE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?m)^ *(\d+) \d+ \S+ \w+ bulkhead: ").ok());
 
 /// The accesses since the hypervisor's first line; its TSC and the emulator's log count the same ticks.
 pub(crate) fn after_entry(serial: &str, log: &str) -> Vec<String> {
-    let (Some(access), Some(entry)) = (&*ACCESS, &*ENTRY) else {
-        return Vec::new();
-    };
     let ticks = |text: &str| text.parse::<u64>().unwrap_or(u64::MAX);
-    let Some(entry) = entry.captures(serial).map(|found| ticks(&found[1])) else {
+    let first = |regex: &Option<Regex>| Some(ticks(&regex.as_ref()?.captures(serial)?[1]));
+    let (Some(access), Some(entry)) = (&*ACCESS, first(&ENTRY).or_else(|| first(&FIRST_LINE)))
+    else {
         return Vec::new();
     };
     access
@@ -46,6 +49,14 @@ mod tests {
         let log = "00480151034e[CPU0  ] RDMSR: Unknown register 0x17\n\
                    00660200000e[CPU1  ] WRMSR: Unknown register 0x4e\n";
         assert_eq!(after_entry(SERIAL, log), [log.lines().last().unwrap()]);
+    }
+
+    #[test]
+    fn the_entry_is_before_the_first_line() {
+        let up = "   660300000 0 - info bulkhead: machine: up version=0.1.0 entered=660100000\n";
+        let log = "00660110000e[CPU0  ] RDMSR: Unknown register 0x17\n";
+        assert_eq!(after_entry(&format!("{SERIAL}{up}"), log).len(), 1);
+        assert!(after_entry(SERIAL, log).is_empty());
     }
 
     #[test]

@@ -2,18 +2,17 @@
 
 use crate::build;
 use crate::machine::{CPU_MODEL, Machine, Pace};
+use crate::report::Reporter;
 use crate::run::{Outcome, Session};
 use crate::test::Tests;
 use crate::tools::{self, Choice};
-use crate::{config, image, workspace};
-use anyhow::{Context, Result, bail};
+use crate::{config, image, kit, supply, workspace};
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// The prompt of the Debian guest's shell, and of most others.
-const PROMPT: &str = r"^\S* ?[#$] $";
 /// `boot`'s first line: from here on a key is not for the firmware.
 const BOOT: &str = "^boot: Bulkhead";
 
@@ -109,7 +108,7 @@ impl Cli {
             Command::Run(args) => args.run(),
             Command::Image(args) => args.run(),
             Command::Check { file } => {
-                let config = load(Some(file))?;
+                let config = load(Some(file), &Reporter::new())?;
                 eprintln!(
                     "{} virtual machine(s), nothing wrong",
                     config.plan.vms.len()
@@ -118,6 +117,7 @@ impl Cli {
             }
             Command::Test(args) => args.run(),
             Command::Build => {
+                supply::targets(&Reporter::new())?;
                 let built = build::programs()?;
                 println!("{}\n{}", built.boot.display(), built.hypervisor.display());
                 for guest in build::guests()?.values() {
@@ -143,21 +143,26 @@ impl Test {
 
 impl Image {
     fn run(self) -> Result<ExitCode> {
-        let config = load(self.config)?;
-        write_image(&config, &self.output)?;
+        let report = Reporter::new();
+        let config = load(self.config, &report)?;
+        write_image(&config, &self.output, &report)?;
         let size = self.output.metadata()?.len() >> 20;
-        eprintln!("image: {} ({size} MiB)", workspace::display(&self.output));
+        report.say(
+            "image",
+            format_args!("{} ({size} MiB)", workspace::display(&self.output)),
+        );
         Ok(ExitCode::SUCCESS)
     }
 }
 
 impl Run {
     fn run(self) -> Result<ExitCode> {
-        let config = load(self.config)?;
-        let runner = tools::runner(self.runner)?;
+        let report = Reporter::new();
+        let config = load(self.config, &report)?;
+        let runner = tools::runner(self.runner, &report)?;
         let folder = tempfile::Builder::new().prefix("bulkhead-").tempdir()?;
         let disk = folder.path().join("disk.img");
-        write_image(&config, &disk)?;
+        write_image(&config, &disk, &report)?;
         let terminal = std::io::stdin().is_terminal();
         let machine = Machine {
             cpu_model: self.cpu_model,
@@ -170,14 +175,14 @@ impl Run {
             },
             limit: self.timeout,
         };
-        let default = if terminal { BOOT } else { PROMPT };
+        let default = if terminal { BOOT } else { supply::PROMPT };
         let session = Session {
             after: self.after.unwrap_or_else(|| default.to_owned()),
             until: self.until,
             log: self.log,
         };
         if terminal {
-            eprintln!("console: Ctrl-] leaves");
+            report.say("console", "the guest's; Ctrl-] leaves");
         }
         Ok(match session.join(runner.start(&machine, &disk)?)? {
             Outcome::Off | Outcome::Seen | Outcome::Left => ExitCode::SUCCESS,
@@ -188,23 +193,15 @@ impl Run {
     }
 }
 
-fn load(file: Option<PathBuf>) -> Result<config::Config> {
+fn load(file: Option<PathBuf>, report: &Reporter) -> Result<config::Config> {
     let file = file.unwrap_or_else(config::default);
-    let kits = |named: &str| {
-        let folder = PathBuf::from(std::env::var_os("BULKHEAD_KIT").context("BULKHEAD_KIT")?);
-        let file = folder.join(Path::new(named).file_name().unwrap_or_default());
-        Ok(Some(file))
-    };
-    match config::load(&file, &kits)? {
-        Ok(config) => Ok(config),
-        Err(refusal) => {
-            eprint!("{}", refusal.render(std::io::stderr().is_terminal()));
-            std::process::exit(1);
-        }
-    }
+    let kits = |named: &str| kit::file(named, report);
+    config::load(&file, &kits)
 }
 
-fn write_image(config: &config::Config, out: &Path) -> Result<()> {
+fn write_image(config: &config::Config, out: &Path, report: &Reporter) -> Result<()> {
+    supply::targets(report)?;
+    report.say("build", "the UEFI application and the hypervisor");
     let mut contents = image::Contents::new(&build::programs()?, &config.text);
     for (named, file) in &config.files {
         contents.add(

@@ -2,13 +2,15 @@
 
 use crate::workspace;
 use anyhow::{Context, Result};
-use plan::{Facts, Plan, Refusal};
+use plan::{Facts, Plan};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A config that can be carried out.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The file, as the user would write it
+    pub name: String,
     /// The file's text
     pub text: String,
     /// What it means
@@ -26,41 +28,46 @@ pub fn default() -> PathBuf {
     workspace::root().join("examples/debian.toml")
 }
 
-/// Reads a config file. The inner error is what the user must mend in it.
+/// Reads a config file. An error that is a [`plan::Refusal`] is what the user must mend in it.
 ///
 /// # Errors
-/// When the file cannot be read, or the supplier fails.
-pub fn load(path: &Path, supply: &Supplier<'_>) -> Result<Result<Config, Refusal>> {
+/// When the file is refused or cannot be read, or the supplier fails.
+pub fn load(path: &Path, supply: &Supplier<'_>) -> Result<Config> {
     let name = workspace::display(path);
-    let text = std::fs::read_to_string(path).with_context(|| name.clone())?;
+    let bytes = std::fs::read(path).with_context(|| name.clone())?;
+    let text = plan::text(&bytes, &name)?;
     // First without files: only a text that is right says which there must be.
-    let plan = match plan::parse(&text, &name, &Facts::default()) {
-        Ok(plan) => plan,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
+    let plan = plan::parse(text, &name, &Facts::default())?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut files = BTreeMap::new();
-    for named in plan
-        .vms
-        .iter()
-        .flat_map(|vm| std::iter::once(&vm.kernel).chain(&vm.initrd))
-    {
-        let beside = folder.join(named);
-        let found = if beside.is_file() {
-            Some(beside)
-        } else {
-            supply(named)?
-        };
-        if let Some(found) = found {
-            files.insert(named.clone(), found);
+    for vm in &plan.vms {
+        for named in std::iter::once(&vm.kernel).chain(&vm.initrd) {
+            let beside = folder.join(named);
+            let found = if beside.is_file() {
+                Some(beside)
+            } else {
+                supply(named)?
+            };
+            if let Some(found) = found {
+                files.insert(named.clone(), found);
+            }
         }
     }
     let size = |named: &str| Some(files.get(named)?.metadata().ok()?.len());
-    let facts = Facts {
-        files: Some(&size),
-        ..Facts::default()
-    };
-    Ok(plan::parse(&text, &name, &facts).map(|plan| Config { text, plan, files }))
+    let plan = plan::parse(
+        text,
+        &name,
+        &Facts {
+            files: Some(&size),
+            ..Facts::default()
+        },
+    )?;
+    Ok(Config {
+        text: text.to_owned(),
+        name,
+        plan,
+        files,
+    })
 }
 
 #[cfg(test)]
@@ -81,7 +88,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let config = write(folder.path(), "bulkhead.toml", TEXT);
         let kernel = write(folder.path(), "a/kernel", "beside");
-        let config = load(&config, &|_| unreachable!()).unwrap().unwrap();
+        let config = load(&config, &|_| unreachable!()).unwrap();
         assert_eq!(config.files["a/kernel"], kernel);
     }
 
@@ -89,7 +96,8 @@ mod tests {
     fn a_file_that_is_nowhere_is_refused_by_its_place() {
         let folder = tempfile::tempdir().unwrap();
         let config = write(folder.path(), "bulkhead.toml", TEXT);
-        let refusal = load(&config, &|_| Ok(None)).unwrap().unwrap_err();
+        let error = load(&config, &|_| Ok(None)).unwrap_err();
+        let refusal = error.downcast::<plan::Refusal>().unwrap();
         assert!(
             refusal.to_string().contains("bulkhead.toml:3:"),
             "{refusal}"
@@ -100,9 +108,7 @@ mod tests {
     fn the_default_config_is_right() {
         let folder = tempfile::tempdir().unwrap();
         let file = write(folder.path(), "file", "x");
-        let config = load(&default(), &|_| Ok(Some(file.clone())))
-            .unwrap()
-            .unwrap();
+        let config = load(&default(), &|_| Ok(Some(file.clone()))).unwrap();
         assert_eq!(config.files.len(), 2);
     }
 }

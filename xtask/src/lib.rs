@@ -3,11 +3,15 @@
 pub mod build;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod image;
+pub mod kit;
 mod lints;
 pub mod machine;
 mod nested;
+pub mod report;
 pub mod run;
+pub mod supply;
 mod terminal;
 pub mod test;
 pub mod tools;

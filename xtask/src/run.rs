@@ -3,7 +3,7 @@
 use crate::machine::serial::{self, Keys};
 use crate::machine::{End, Finished, Running};
 use crate::terminal::Raw;
-use crate::verdict::Verdict;
+use crate::verdict::{POWERED_OFF, Verdict};
 use crate::watch::Watch;
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -172,12 +172,15 @@ impl Pump {
     }
 
     fn judge(&self, finished: &Finished) -> Outcome {
-        let why = match (self.verdict.fatal(), self.verdict.is_off(), &finished.end) {
+        let why = match (self.verdict.fatal(), self.verdict.off(), &finished.end) {
             (Some(line), ..) => line.to_owned(),
             // An emulator that does not end although the machine is off was ended by us.
-            (None, true, End::PowerOff | End::Killed) => return Outcome::Off,
-            (None, false, End::PowerOff) => {
-                "the machine was switched off, but not because its last guest was".to_owned()
+            (None, Some(POWERED_OFF), End::PowerOff | End::Killed) => return Outcome::Off,
+            (None, Some(reason), End::PowerOff | End::Killed) => {
+                format!("the machine was switched off: {reason}")
+            }
+            (None, None, End::PowerOff) => {
+                "the machine was switched off by its firmware".to_owned()
             }
             (None, _, end) => end.to_string(),
         };

@@ -1,6 +1,9 @@
 //! The emulator that plays the machine, and why this one.
 
-use crate::machine::{Bochs, Runner};
+use crate::machine::{Bochs, Qemu, Runner};
+use crate::nested;
+use crate::report::Reporter;
+use crate::supply;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use std::path::PathBuf;
@@ -16,16 +19,71 @@ pub enum Choice {
     Qemu,
 }
 
-/// Chooses, fetches and names an emulator.
+/// QEMU's program.
+const QEMU: &str = "qemu-system-x86_64";
+
+/// Chooses an emulator, brings it, and says which and why.
 ///
 /// # Errors
 /// When it cannot be had.
-pub fn runner(_choice: Choice) -> Result<Runner> {
-    let tools = PathBuf::from(std::env::var_os("BULKHEAD_BOCHS").context("BULKHEAD_BOCHS")?);
+pub fn runner(choice: Choice, report: &Reporter) -> Result<Runner> {
+    let (runner, why) = match (choice, nested::kvm(), find(QEMU)) {
+        (Choice::Bochs, ..) => (bochs(report)?, "asked for"),
+        (Choice::Auto, Err(why), _) => (bochs(report)?, why),
+        (Choice::Auto, Ok(()), None) => (bochs(report)?, "nested KVM is here, but no QEMU for it"),
+        (Choice::Auto, Ok(()), Some(program)) => {
+            (qemu(program, true, report)?, "this host has nested KVM")
+        }
+        (Choice::Qemu, nested, program) => {
+            let program = program.with_context(|| {
+                format!(
+                    "there is no {QEMU}: `apt install qemu-system-x86`, or take `--runner bochs`"
+                )
+            })?;
+            let why = nested.err().unwrap_or("asked for");
+            (qemu(program, nested.is_ok(), report)?, why)
+        }
+    };
+    let name = match &runner {
+        Runner::Bochs(_) => "Bochs, which emulates VT-x",
+        Runner::Qemu(Qemu { kvm: true, .. }) => "QEMU on KVM",
+        Runner::Qemu(_) => "QEMU on software emulation, which has no VT-x",
+    };
+    report.say("runner", format_args!("{name} ({why})"));
+    Ok(runner)
+}
+
+/// Bochs, built with our cures.
+///
+/// # Errors
+/// When it cannot be fetched or built.
+pub fn bochs(report: &Reporter) -> Result<Runner> {
+    let emulator = supply::emulator(report)?;
+    let firmware = supply::firmware(report)?;
     Ok(Runner::Bochs(Bochs {
-        program: tools.join("bochs"),
-        firmware: tools.join("OVMF.fd"),
-        address: 0xffc0_0000,
-        vga_bios: tools.join("VGABIOS-lgpl-latest"),
+        program: emulator.program,
+        share: emulator.share,
+        firmware: firmware.code,
+        address: firmware.address,
+        vga_bios: firmware.vga_bios,
     }))
+}
+
+fn qemu(program: PathBuf, kvm: bool, report: &Reporter) -> Result<Runner> {
+    let firmware = supply::firmware(report)?;
+    let (code, vars) = (firmware.qemu_code, firmware.qemu_vars);
+    Ok(Runner::Qemu(Qemu {
+        program,
+        code,
+        vars,
+        kvm,
+    }))
+}
+
+/// Finds a program on the path.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file())
 }

@@ -6,8 +6,10 @@
 use regex::Regex;
 use std::sync::LazyLock;
 
-/// The hypervisor's line when the last guest has powered off, before it switches the machine off.
-pub const OFF: &str = r"^ *\d+ \d+ - info bulkhead: machine: off reason=last-guest-powered-off";
+/// The hypervisor's last line before it switches the machine off, but for the reason.
+pub const OFF: &str = r"^ *\d+ \d+ - info bulkhead: machine: off reason=";
+/// The reason that is success: the last guest has powered off.
+pub const POWERED_OFF: &str = "last-guest-powered-off";
 /// The lines after which nothing will run: refusals of `boot` and of the hypervisor, host exceptions and panics.
 pub const FATAL: &str =
     r"^boot: refused|^ *\d+ (\d+|-) - error bulkhead: (refused:|machine: (panic|stopped))";
@@ -22,7 +24,7 @@ const LONGEST: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
     line: Vec<u8>,
-    off: bool,
+    off: Option<String>,
     fatal: Option<String>,
 }
 
@@ -42,16 +44,18 @@ impl Verdict {
     fn judge(&mut self) {
         let line = String::from_utf8_lossy(&self.line);
         let is = |regex: &Option<Regex>| regex.as_ref().is_some_and(|regex| regex.is_match(&line));
-        self.off |= is(&OFF_LINE);
+        if is(&OFF_LINE) {
+            self.off = line.trim().rsplit('=').next().map(str::to_owned);
+        }
         if self.fatal.is_none() && is(&FATAL_LINE) {
             self.fatal = Some(line.trim().to_owned());
         }
     }
 
-    /// Whether the last guest has powered off.
+    /// Why the hypervisor switched the machine off, if it did.
     #[must_use]
-    pub fn is_off(&self) -> bool {
-        self.off
+    pub fn off(&self) -> Option<&str> {
+        self.off.as_deref()
     }
 
     /// The line after which nothing will run.
@@ -74,11 +78,20 @@ mod tests {
     }
 
     #[test]
-    fn the_machine_is_off_only_for_the_right_reason() {
+    fn the_reason_for_power_off_is_read_from_our_own_line() {
         let line = "  1234567 0 - info bulkhead: machine: off reason=";
-        assert!(verdict(&format!("{line}last-guest-powered-off\r\n")).is_off());
-        assert!(!verdict(&format!("{line}refused\r\n")).is_off());
-        assert!(!verdict("echo machine: off reason=last-guest-powered-off\r\n").is_off());
+        assert_eq!(
+            verdict(&format!("{line}{POWERED_OFF}\r\n")).off(),
+            Some(POWERED_OFF)
+        );
+        assert_eq!(
+            verdict(&format!("{line}refused\r\n")).off(),
+            Some("refused")
+        );
+        assert_eq!(
+            verdict("echo machine: off reason=last-guest-powered-off\r\n").off(),
+            None
+        );
     }
 
     #[test]

@@ -13,10 +13,12 @@ use std::process::Command;
 pub struct Bochs {
     /// The emulator
     pub program: PathBuf,
+    /// Where it looks for files of its own
+    pub share: PathBuf,
     /// UEFI firmware
     pub firmware: PathBuf,
-    /// Where the firmware's last byte is the last below 4 GiB, its first is here
-    pub address: u32,
+    /// Address of the firmware's first byte; its last is the last below 4 GiB
+    pub address: u64,
     /// VGA BIOS
     pub vga_bios: PathBuf,
 }
@@ -45,6 +47,7 @@ impl Bochs {
         let file = folder.path().join("bochsrc");
         std::fs::write(&file, config)?;
         let mut command = Command::new(&self.program);
+        command.env("BXSHARE", &self.share);
         command.arg("-q").arg("-f").arg(&file).arg("-unlock");
         if let Some(seconds) = machine.limit {
             // Meant for benchmarks: ends the emulator after so many million ticks.

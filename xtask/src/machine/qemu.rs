@@ -12,8 +12,10 @@ use std::time::Duration;
 pub struct Qemu {
     /// The emulator
     pub program: PathBuf,
-    /// UEFI firmware, code and variables in one file
-    pub firmware: PathBuf,
+    /// UEFI firmware
+    pub code: PathBuf,
+    /// Its variables as they are at first; each run gets a copy
+    pub vars: PathBuf,
     /// Run on KVM, with VT-x for the guest; else on software emulation, which has none
     pub kvm: bool,
 }
@@ -24,7 +26,9 @@ impl Qemu {
         let log = folder.path().join("qemu.log");
         let serial = listen()?;
         let mut command = Command::new(&self.program);
-        command.args(self.arguments(machine, disk, &log, serial.local_addr()?.port()));
+        let vars = folder.path().join("vars.fd");
+        std::fs::copy(&self.vars, &vars).with_context(|| self.vars.display().to_string())?;
+        command.args(self.arguments(machine, disk, &vars, &log, serial.local_addr()?.port()));
         // There is no limit on emulated time that works with KVM: emulated seconds are then the wall clock's.
         let limit = machine
             .limit
@@ -39,7 +43,14 @@ impl Qemu {
         Ok(running)
     }
 
-    fn arguments(&self, machine: &Machine, disk: &Path, log: &Path, port: u16) -> Vec<String> {
+    fn arguments(
+        &self,
+        machine: &Machine,
+        disk: &Path,
+        vars: &Path,
+        log: &Path,
+        port: u16,
+    ) -> Vec<String> {
         let (accel, cpu) = if self.kvm {
             ("kvm", "host,+vmx")
         } else {
@@ -51,10 +62,17 @@ impl Qemu {
         arg("-cpu", cpu.to_owned());
         arg("-smp", machine.cpus.to_string());
         arg("-m", format!("{}M", machine.memory));
-        arg("-bios", self.firmware.display().to_string());
         // Commas in a value are doubled (qemu(1), "-drive").
-        let disk = disk.display().to_string().replace(',', ",,");
-        arg("-drive", format!("file={disk},format=raw"));
+        let file = |path: &Path| path.display().to_string().replace(',', ",,");
+        arg(
+            "-drive",
+            format!("if=pflash,format=raw,readonly=on,file={}", file(&self.code)),
+        );
+        arg(
+            "-drive",
+            format!("if=pflash,format=raw,file={}", file(vars)),
+        );
+        arg("-drive", format!("format=raw,file={}", file(disk)));
         arg(
             "-chardev",
             format!("socket,id=com1,host=127.0.0.1,port={port}"),
