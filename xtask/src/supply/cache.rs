@@ -26,7 +26,9 @@ impl Cache {
     /// `BULKHEAD_CACHE`, else `bulkhead` in the user's cache folder.
     pub(crate) fn of_user() -> Result<Self> {
         let root = folder(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
-            .context("no folder to keep fetched files in: set HOME, XDG_CACHE_HOME or BULKHEAD_CACHE")?;
+            .context(
+                "no folder to keep fetched files in: set HOME, XDG_CACHE_HOME or BULKHEAD_CACHE",
+            )?;
         // Builds run in other folders.
         let root = std::path::absolute(root)?;
         Ok(Self { root })
@@ -54,7 +56,9 @@ impl Cache {
     pub(super) fn lock(&self, report: &Reporter) -> Result<Guard> {
         let mend = || {
             let root = self.root.display();
-            format!("cannot write to {root}: make it writable, or name another folder in BULKHEAD_CACHE")
+            format!(
+                "cannot write to {root}: make it writable, or name another folder in BULKHEAD_CACHE"
+            )
         };
         fs::create_dir_all(&self.root).with_context(mend)?;
         let file = File::create(self.root.join("lock")).with_context(mend)?;
@@ -76,7 +80,13 @@ impl Cache {
     }
 
     /// Puts a finished folder in its place.
-    pub(super) fn install(&self, _: &Guard, kind: &str, key: &str, made: TempDir) -> Result<PathBuf> {
+    pub(super) fn install(
+        &self,
+        _: &Guard,
+        kind: &str,
+        key: &str,
+        made: TempDir,
+    ) -> Result<PathBuf> {
         let entry = self.root.join(kind).join(key);
         if !entry.is_dir() {
             fs::create_dir_all(self.root.join(kind))?;
@@ -109,7 +119,9 @@ impl Cache {
 impl Guard {
     /// A folder on the cache's own file system, gone when dropped.
     pub(super) fn folder(&self) -> Result<TempDir> {
-        let folder = tempfile::Builder::new().prefix("new-").tempdir_in(&self.work)?;
+        let folder = tempfile::Builder::new()
+            .prefix("new-")
+            .tempdir_in(&self.work)?;
         // tempfile makes it for its owner alone; an entry is for whoever may read the cache.
         #[cfg(unix)]
         {
@@ -125,7 +137,9 @@ fn folder(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
         return Some(PathBuf::from(named));
     }
     // The XDG base directory specification has relative paths ignored.
-    let shared = variable("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let shared = variable("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
     let base = shared.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache")))?;
     Some(base.join("bulkhead"))
 }
@@ -165,16 +179,28 @@ mod tests {
     use super::*;
 
     fn with(variables: &[(&str, &str)]) -> Option<PathBuf> {
-        folder(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value)))
+        folder(|name| {
+            variables
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, value)| OsString::from(value))
+        })
     }
 
     #[test]
     fn the_users_choice_goes_before_the_systems() {
-        let (home, xdg, own) = (("HOME", "/h"), ("XDG_CACHE_HOME", "/x"), ("BULKHEAD_CACHE", "/b"));
+        let (home, xdg, own) = (
+            ("HOME", "/h"),
+            ("XDG_CACHE_HOME", "/x"),
+            ("BULKHEAD_CACHE", "/b"),
+        );
         assert_eq!(with(&[]), None);
         assert_eq!(with(&[home]), Some("/h/.cache/bulkhead".into()));
         assert_eq!(with(&[home, xdg]), Some("/x/bulkhead".into()));
-        assert_eq!(with(&[home, ("XDG_CACHE_HOME", "x")]), Some("/h/.cache/bulkhead".into()));
+        assert_eq!(
+            with(&[home, ("XDG_CACHE_HOME", "x")]),
+            Some("/h/.cache/bulkhead".into())
+        );
         assert_eq!(with(&[home, xdg, own]), Some("/b".into()));
     }
 
@@ -189,7 +215,9 @@ mod tests {
     #[test]
     fn an_entry_is_made_once_and_never_half() -> Result<()> {
         let folder = tempfile::tempdir()?;
-        let cache = Cache { root: folder.path().join("cache") };
+        let cache = Cache {
+            root: folder.path().join("cache"),
+        };
         let report = Reporter::new();
         let failed = cache.get_or_make(&report, ("kind", "key"), |_, path| {
             fs::write(path.join("file"), "half")?;
@@ -197,9 +225,12 @@ mod tests {
         });
         assert!(failed.is_err());
         assert_eq!(cache.get("kind", "key"), None);
-        let entry = cache.get_or_make(&report, ("kind", "key"), |_, path| Ok(fs::write(path.join("file"), "whole")?))?;
+        let entry = cache.get_or_make(&report, ("kind", "key"), |_, path| {
+            Ok(fs::write(path.join("file"), "whole")?)
+        })?;
         assert_eq!(fs::read_to_string(entry.join("file"))?, "whole");
-        let again = cache.get_or_make(&report, ("kind", "key"), |_, _| anyhow::bail!("made twice"))?;
+        let again =
+            cache.get_or_make(&report, ("kind", "key"), |_, _| anyhow::bail!("made twice"))?;
         assert_eq!(again, entry);
         Ok(())
     }
@@ -207,7 +238,9 @@ mod tests {
     #[test]
     fn two_runs_take_turns() -> Result<()> {
         let folder = tempfile::tempdir()?;
-        let cache = Cache { root: folder.path().to_path_buf() };
+        let cache = Cache {
+            root: folder.path().to_path_buf(),
+        };
         let guard = cache.lock(&Reporter::new())?;
         let file = File::open(folder.path().join("lock"))?;
         assert!(matches!(file.try_lock(), Err(TryLockError::WouldBlock)));

@@ -17,12 +17,16 @@ pub(crate) fn exists(program: &str) -> bool {
 
 fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+    path.metadata()
+        .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
 /// Stops with the packages to install if one of `programs`, each with its Debian package, is missing.
 pub(super) fn require(programs: &[(&str, &str)], purpose: &str) -> Result<()> {
-    let missing: Vec<_> = programs.iter().filter(|(program, _)| !exists(program)).collect();
+    let missing: Vec<_> = programs
+        .iter()
+        .filter(|(program, _)| !exists(program))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -60,7 +64,10 @@ pub(super) fn run(command: &mut Command, log: &Path, mut line: impl FnMut(&str))
     if status.success() {
         return Ok(());
     }
-    bail!("{name} failed ({status}); the end of its output:\n{}", tail(log)?)
+    bail!(
+        "{name} failed ({status}); the end of its output:\n{}",
+        tail(log)?
+    )
 }
 
 fn tail(log: &Path) -> Result<String> {
@@ -68,7 +75,11 @@ fn tail(log: &Path) -> Result<String> {
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<_> = text.lines().collect();
     let from = lines.len().saturating_sub(TAIL);
-    Ok(lines[from..].iter().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n"))
+    Ok(lines[from..]
+        .iter()
+        .map(|line| format!("  | {line}"))
+        .collect::<Vec<_>>()
+        .join("\n"))
 }
 
 #[cfg(test)]
@@ -81,19 +92,34 @@ mod tests {
         let mut seen = Vec::new();
         let mut shell = Command::new("sh");
         shell.args(["-c", "seq 30; echo bad >&2; exit 3"]);
-        let error = run(&mut shell, &folder.path().join("log"), |line| seen.push(line.to_owned()));
+        let error = run(&mut shell, &folder.path().join("log"), |line| {
+            seen.push(line.to_owned())
+        });
         let text = error.expect_err("must fail").to_string();
         assert_eq!(seen.len(), 30);
-        assert!(text.contains("exit status: 3") && text.contains("| 30") && text.contains("| bad"), "{text}");
+        assert!(
+            text.contains("exit status: 3") && text.contains("| 30") && text.contains("| bad"),
+            "{text}"
+        );
         assert!(!text.contains("| 5\n"), "{text}");
         Ok(())
     }
 
     #[test]
     fn a_missing_program_is_named_with_its_package() {
-        let programs = [("sh", "dash"), ("no-such-program-1", "one"), ("no-such-program-2", "one")];
-        let text = require(&programs, "a test").expect_err("must fail").to_string();
-        assert!(text.contains("no-such-program-1, no-such-program-2") && text.contains("apt install one`"), "{text}");
+        let programs = [
+            ("sh", "dash"),
+            ("no-such-program-1", "one"),
+            ("no-such-program-2", "one"),
+        ];
+        let text = require(&programs, "a test")
+            .expect_err("must fail")
+            .to_string();
+        assert!(
+            text.contains("no-such-program-1, no-such-program-2")
+                && text.contains("apt install one`"),
+            "{text}"
+        );
         assert!(!text.contains("dash"), "{text}");
     }
 }

@@ -1,0 +1,106 @@
+//! The guest's initramfs: busybox and a script, in the format that Linux unpacks (Documentation/driver-api/early-userspace/
+//! buffer-format.rst): a "newc" cpio archive under gzip. The same inputs give the same bytes.
+
+use anyhow::Result;
+use cpio::newc::{Builder, ModeFileType, trailer};
+use flate2::{Compression, GzBuilder};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+/// The script that the kernel starts.
+pub(super) const RECIPE: &str = include_str!("../../guest/init");
+
+/// Writes the archive.
+pub(super) fn write(busybox: &[u8], path: &Path) -> Result<()> {
+    let file = BufWriter::new(File::create(path)?);
+    // No time and no name: reproducible.
+    let gzip = GzBuilder::new().mtime(0).write(file, Compression::best());
+    archive(busybox, gzip)?.finish()?.flush()?;
+    Ok(())
+}
+
+fn archive<W: Write>(busybox: &[u8], mut out: W) -> Result<W> {
+    for folder in ["bin", "dev"] {
+        let entry = entry(folder, 0o755).set_mode_file_type(ModeFileType::Directory);
+        out = entry.write(out, 0).finish()?;
+    }
+    // The kernel opens it for the first process before anything is mounted; character device 5:1 is the console.
+    let console = entry("dev/console", 0o600)
+        .set_mode_file_type(ModeFileType::Char)
+        .rdev_major(5)
+        .rdev_minor(1);
+    out = console.write(out, 0).finish()?;
+    for (name, contents) in [("bin/busybox", busybox), ("init", RECIPE.as_bytes())] {
+        let entry = entry(name, 0o755).set_mode_file_type(ModeFileType::Regular);
+        let mut writer = entry.write(out, u32::try_from(contents.len())?);
+        writer.write_all(contents)?;
+        out = writer.finish()?;
+    }
+    Ok(trailer(out)?)
+}
+
+fn entry(name: &str, mode: u32) -> Builder {
+    Builder::new(name).mode(mode).nlink(1).mtime(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cpio::newc::Reader;
+    use flate2::read::GzDecoder;
+    use std::io::Read;
+
+    #[test]
+    fn holds_what_the_kernel_looks_for() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("initrd.img");
+        write(b"a program", &path)?;
+        let mut bytes = Vec::new();
+        GzDecoder::new(File::open(&path)?).read_to_end(&mut bytes)?;
+        let mut rest = &bytes[..];
+        let mut seen = Vec::new();
+        loop {
+            let mut reader = Reader::new(rest)?;
+            let entry = reader.entry();
+            if entry.is_trailer() {
+                break;
+            }
+            let (name, mode, device) = (
+                entry.name().to_owned(),
+                entry.mode(),
+                (entry.rdev_major(), entry.rdev_minor()),
+            );
+            let mut contents = Vec::new();
+            reader.read_to_end(&mut contents)?;
+            seen.push((name, mode, device, contents));
+            rest = reader.finish()?;
+        }
+        let expected: [(&str, u32, (u32, u32), &[u8]); 5] = [
+            ("bin", 0o040_755, (0, 0), b""),
+            ("dev", 0o040_755, (0, 0), b""),
+            ("dev/console", 0o020_600, (5, 1), b""),
+            ("bin/busybox", 0o100_755, (0, 0), b"a program"),
+            ("init", 0o100_755, (0, 0), RECIPE.as_bytes()),
+        ];
+        assert_eq!(seen.len(), expected.len());
+        for (seen, (name, mode, device, contents)) in seen.iter().zip(expected) {
+            assert_eq!(
+                (seen.0.as_str(), seen.1, seen.2, &seen.3[..]),
+                (name, mode, device, contents)
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn comes_out_the_same_twice() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let paths = ["a", "b"].map(|name| folder.path().join(name));
+        for path in &paths {
+            write(&[7; 5000], path)?;
+        }
+        assert_eq!(std::fs::read(&paths[0])?, std::fs::read(&paths[1])?);
+        Ok(())
+    }
+}
