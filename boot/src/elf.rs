@@ -2,18 +2,23 @@
 //!
 //! The file is checked whole in [`Image::parse`]; what [`Image::load`] writes stays inside the memory it is given.
 
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use error::ElfError;
+
+use ::elf::ElfBytes;
 use ::elf::abi::{
-    DT_NULL, DT_REL, DT_RELA, DT_RELAENT, DT_RELASZ, EM_X86_64, ET_DYN, PF_W, PF_X, PT_DYNAMIC,
-    PT_GNU_RELRO, PT_INTERP, PT_LOAD, PT_TLS, R_X86_64_RELATIVE,
+    DT_JMPREL, DT_NULL, DT_REL, DT_RELA, DT_RELAENT, DT_RELASZ, EM_X86_64, ET_DYN, PF_W, PF_X,
+    PT_DYNAMIC, PT_GNU_RELRO, PT_INTERP, PT_LOAD, PT_TLS, R_X86_64_RELATIVE,
 };
 use ::elf::dynamic::DynamicTable;
 use ::elf::endian::LittleEndian;
 use ::elf::file::Class;
 use ::elf::relocation::{Rela, RelaIterator};
 use ::elf::segment::ProgramHeader;
-use ::elf::{ElfBytes, ParseError};
 use alloc::vec::Vec;
-use core::fmt;
 use core::ops::Range;
 use paging::Rights;
 use spec::PAGE_SIZE;
@@ -24,67 +29,8 @@ const SPAN_MAX: u64 = 64 << 20;
 const RELA_SIZE: u64 = 24;
 /// Relative relocations without addends, packed (System V ABI, "Relative Relocation Table").
 const DT_RELR: i64 = 36;
-/// Relocations of the procedure linkage table.
-const DT_JMPREL: i64 = ::elf::abi::DT_JMPREL;
 /// Where `bootloader_api::entry_point!` puts the kernel's wishes.
 const CONFIG_SECTION: &str = ".bootloader-config";
-
-/// Why an ELF file is not loaded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ElfError {
-    /// The headers do not parse as ELF64, little endian
-    Malformed,
-    /// Not a position-independent executable for x86-64
-    Kind,
-    /// It asks for a program interpreter or for thread-local storage
-    Unsupported(&'static str),
-    /// A segment's place or size in the file or in memory is impossible
-    Segment(u64),
-    /// A segment is writable and executable
-    WriteExecute(u64),
-    /// The entry point is not in an executable segment
-    Entry(u64),
-    /// The relocation table is not where the dynamic section says
-    RelocationTable,
-    /// A relocation of another type than R_X86_64_RELATIVE
-    RelocationType(u32),
-    /// A relocation outside of the writable segments, or one that points out of the image
-    Relocation(u64),
-    /// The section `.bootloader-config` is missing or does not parse
-    Config,
-}
-
-impl fmt::Display for ElfError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Malformed => f.write_str("not a well-formed ELF64 file"),
-            Self::Kind => f.write_str("not a position-independent x86-64 executable"),
-            Self::Unsupported(what) => write!(f, "asks for {what}"),
-            Self::Segment(at) => {
-                write!(f, "the segment at {at:#x} has an impossible place or size")
-            }
-            Self::WriteExecute(at) => {
-                write!(f, "the segment at {at:#x} is writable and executable")
-            }
-            Self::Entry(at) => write!(f, "the entry point {at:#x} is not in an executable segment"),
-            Self::RelocationTable => f.write_str("the relocation table is malformed"),
-            Self::RelocationType(n) => {
-                write!(
-                    f,
-                    "relocation type {n}; only R_X86_64_RELATIVE (8) is carried out"
-                )
-            }
-            Self::Relocation(at) => write!(f, "the relocation at {at:#x} leaves the image"),
-            Self::Config => write!(f, "no valid section {CONFIG_SECTION}"),
-        }
-    }
-}
-
-impl From<ParseError> for ElfError {
-    fn from(_: ParseError) -> Self {
-        Self::Malformed
-    }
-}
 
 /// One loadable segment, in offsets from the start of the image.
 struct Segment<'f> {
@@ -323,6 +269,3 @@ fn slice_mut(memory: &mut [u8], start: u64, len: u64) -> Option<&mut [u8]> {
     let end = start.checked_add(len)?;
     memory.get_mut(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
 }
-
-#[cfg(test)]
-mod tests;

@@ -42,6 +42,10 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(text) => f.write_str(text.trim_end()),
+            Self::File { path, status } if *status == Status::NOT_FOUND => write!(
+                f,
+                "error: {path} was not found\n  = help: copy it to the volume that holds this boot program"
+            ),
             Self::File { path, status } => write!(f, "error: cannot read {path}: {status}"),
             Self::Memory { what, len, status } => {
                 write!(f, "error: no {len} bytes of memory for {what}: {status}")
