@@ -5,6 +5,7 @@
 //! entry, so it either happens or does not.
 #![no_std]
 
+mod change;
 mod ept;
 mod format;
 mod long;

@@ -50,19 +50,19 @@ pub enum Met<A> {
 /// table is linked only when it is complete: whoever walks meanwhile sees the mapping of before or of after.
 #[derive(Debug)]
 pub struct Tables<F, M> {
-    format: F,
-    mem: M,
+    pub(crate) format: F,
+    pub(crate) mem: M,
     root: Hpa,
 }
 
 /// What to map, apart from the addresses.
 #[derive(Clone, Copy)]
-struct Attributes {
-    rights: Rights,
-    cache: MemoryType,
+pub(crate) struct Attributes {
+    pub(crate) rights: Rights,
+    pub(crate) cache: MemoryType,
 }
 
-type Result<F, T = ()> = core::result::Result<T, Error<<F as Format>::Address>>;
+pub(crate) type Result<F, T = ()> = core::result::Result<T, Error<<F as Format>::Address>>;
 
 impl<F: Format, M: TableMem> Tables<F, M> {
     /// Tables that map nothing.
@@ -197,143 +197,24 @@ impl<F: Format, M: TableMem> Tables<F, M> {
         self.mem
     }
 
-    fn entry(&self, table: Hpa, level: Level, at: u64) -> Entry {
+    pub(crate) fn entry(&self, table: Hpa, level: Level, at: u64) -> Entry {
         self.format
             .decode(level, self.mem.read(table, level.index(at)))
     }
 
-    fn write(&mut self, table: Hpa, level: Level, at: u64, entry: u64) {
+    pub(crate) fn write(&mut self, table: Hpa, level: Level, at: u64, entry: u64) {
         self.mem.write(table, level.index(at), entry);
     }
 
-    fn page(&self, level: Level, frame: Hpa, a: Attributes) -> Result<F, u64> {
+    pub(crate) fn page(&self, level: Level, frame: Hpa, a: Attributes) -> Result<F, u64> {
         self.format
             .page(level, frame, a.rights, a.cache)
             .ok_or(Error::Rights)
     }
 
     /// Whether the piece `from..end`, not larger than a span, can be one page.
-    fn fits(&self, level: Level, from: u64, end: u64, hpa: Hpa) -> bool {
+    pub(crate) fn fits(&self, level: Level, from: u64, end: u64, hpa: Hpa) -> bool {
         level <= self.format.largest() && end - from == level.span() && hpa.is_aligned(level.span())
-    }
-
-    /// How many tables [`Tables::do_map`] will make; `table` is `None` for one that it has yet to make.
-    fn plan_map(
-        &self,
-        table: Option<Hpa>,
-        level: Level,
-        from: u64,
-        end: u64,
-        hpa: Hpa,
-    ) -> Result<F, u64> {
-        // Shortcut: a new table of small pages needs nothing below it.
-        if table.is_none() && level == Level::KIB_4 {
-            return Ok(0);
-        }
-        let mut count = 0;
-        for (at, next) in pieces(level, from, end) {
-            let hpa = Hpa(hpa.0 + (at - from));
-            let entry = table.map_or(Entry::Absent, |t| self.entry(t, level, at));
-            count += match (entry, level.below()) {
-                (Entry::Page { .. }, _) => return Err(Error::Overlap(F::Address::from_bits(at))),
-                (Entry::Table(t), Some(below)) => self.plan_map(Some(t), below, at, next, hpa)?,
-                (Entry::Absent, Some(below)) if !self.fits(level, at, next, hpa) => {
-                    1 + self.plan_map(None, below, at, next, hpa)?
-                }
-                (Entry::Absent | Entry::Table(_), _) => 0,
-            };
-        }
-        Ok(count)
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one recursion; a struct would only rename them"
-    )]
-    fn do_map(
-        &mut self,
-        table: Hpa,
-        level: Level,
-        from: u64,
-        end: u64,
-        hpa: Hpa,
-        attributes: Attributes,
-        reserve: &mut Reserve,
-    ) -> Result<F> {
-        for (at, next) in pieces(level, from, end) {
-            let hpa = Hpa(hpa.0 + (at - from));
-            match (self.entry(table, level, at), level.below()) {
-                (Entry::Table(t), Some(below)) => {
-                    self.do_map(t, below, at, next, hpa, attributes, reserve)?;
-                }
-                (_, Some(below)) if !self.fits(level, at, next, hpa) => {
-                    let new = reserve.pop(&mut self.mem).ok_or(Error::Frames)?;
-                    self.do_map(new, below, at, next, hpa, attributes, reserve)?;
-                    self.write(table, level, at, self.format.table(new));
-                }
-                _ => self.write(table, level, at, self.page(level, hpa, attributes)?),
-            }
-        }
-        Ok(())
-    }
-
-    /// How many tables [`Tables::do_unmap`] will make; `table` is `None` for one that it has yet to make, of the
-    /// parts of a page.
-    fn plan_unmap(&self, table: Option<Hpa>, level: Level, from: u64, end: u64) -> u64 {
-        let mut count = 0;
-        for (at, next) in pieces(level, from, end) {
-            let entry = table.map(|t| self.entry(t, level, at));
-            count += match (entry, level.below()) {
-                (Some(Entry::Table(t)), Some(below)) => self.plan_unmap(Some(t), below, at, next),
-                (None | Some(Entry::Page { .. }), Some(below)) if next - at < level.span() => {
-                    1 + self.plan_unmap(None, below, at, next)
-                }
-                _ => 0,
-            };
-        }
-        count
-    }
-
-    fn do_unmap(
-        &mut self,
-        table: Hpa,
-        level: Level,
-        from: u64,
-        end: u64,
-        reserve: &mut Reserve,
-        retired: &mut Reserve,
-    ) -> Result<F> {
-        for (at, next) in pieces(level, from, end) {
-            match (self.entry(table, level, at), level.below()) {
-                (Entry::Table(t), Some(below)) => {
-                    self.do_unmap(t, below, at, next, reserve, retired)?;
-                    if (0..512).all(|i| self.mem.read(t, i) == 0) {
-                        self.write(table, level, at, 0);
-                        retired.push(&mut self.mem, t);
-                    }
-                }
-                (
-                    Entry::Page {
-                        frame,
-                        rights,
-                        cache,
-                    },
-                    Some(below),
-                ) if next - at < level.span() => {
-                    let new = reserve.pop(&mut self.mem).ok_or(Error::Frames)?;
-                    for i in 0..512 {
-                        let part = Hpa(frame.0 + i * below.span());
-                        let entry = self.page(below, part, Attributes { rights, cache })?;
-                        self.write(new, below, i * below.span(), entry);
-                    }
-                    self.do_unmap(new, below, at, next, reserve, retired)?;
-                    self.write(table, level, at, self.format.table(new));
-                }
-                (Entry::Absent, _) => {}
-                _ => self.write(table, level, at, 0),
-            }
-        }
-        Ok(())
     }
 
     fn walk_table(
@@ -396,7 +277,7 @@ fn range<F: Format>(at: F::Address, len: u64) -> Result<F, (u64, u64)> {
 }
 
 /// The parts of `from..end` that fall into one entry each of a table of this level.
-fn pieces(level: Level, from: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
+pub(crate) fn pieces(level: Level, from: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
     let mut at = from;
     core::iter::from_fn(move || {
         let next = ((at & !(level.span() - 1)) + level.span()).min(end);
