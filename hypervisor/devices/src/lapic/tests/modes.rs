@@ -140,3 +140,15 @@ fn init_keeps_the_mode_and_reset_does_not() {
     apic.reset();
     assert_eq!(apic, Lapic::new(3, false, 0));
 }
+
+#[test]
+fn going_to_x2apic_mode_keeps_state_but_no_old_destination() {
+    let mut apic = xapic(0);
+    apic.accept(Vector(0x40), false);
+    put(&mut apic, register::LVT_TIMER, 0x41);
+    put(&mut apic, register::ICR_HIGH, 7 << 24);
+    apic.set_base_msr(apic.base_msr() | 1 << 10).unwrap();
+    assert_eq!(apic.deliverable(), Some(Vector(0x40)));
+    assert_eq!(get(&mut apic, register::LVT_TIMER), 0x41);
+    assert_eq!(apic.read_msr(msr(register::ICR), NOW), Ok(0));
+}

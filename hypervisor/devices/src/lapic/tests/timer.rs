@@ -247,3 +247,47 @@ fn the_deadline_is_in_the_guests_time() {
     apic.set_tsc_deadline(u64::MAX, NOW);
     assert_eq!(apic.tsc_deadline(NOW), u64::MAX);
 }
+
+#[test]
+fn what_was_due_before_a_change_still_comes() {
+    // The owner has not let the timer fire yet when the guest changes it.
+    let late = Ticks(1700);
+    for (number, value) in [
+        (register::LVT_TIMER, ONE_SHOT | MASKED),
+        (register::LVT_TIMER, DEADLINE),
+        (register::LVT_TIMER, ONE_SHOT | 1),
+        (register::TIMER_INITIAL, 0),
+        (register::TIMER_INITIAL, 500),
+        (register::TIMER_DIVIDE, 0),
+        (register::SVR, 0xff),
+    ] {
+        let mut apic = timer(ONE_SHOT);
+        put(&mut apic, register::TIMER_INITIAL, 500);
+        put_at(&mut apic, number, value, late);
+        assert_eq!(
+            apic.deliverable(),
+            Some(Vector(0x40)),
+            "{number:#x} = {value:#x}"
+        );
+    }
+}
+
+#[test]
+fn a_deadline_that_fired_does_not_come_back() {
+    let mut apic = timer(DEADLINE);
+    apic.set_tsc_deadline(2000, NOW);
+    assert!(fires(&mut apic, 2000));
+    apic.set_tsc_offset(1500u64.wrapping_neg(), Ticks(2000));
+    assert_eq!(apic.next_deadline(), None);
+    assert!(!fires(&mut apic, u64::MAX));
+}
+
+#[test]
+fn going_to_or_from_deadline_mode_forgets_the_count() {
+    let mut apic = timer(ONE_SHOT);
+    put(&mut apic, register::TIMER_INITIAL, 500);
+    put(&mut apic, register::LVT_TIMER, DEADLINE);
+    assert_eq!(get(&mut apic, register::TIMER_INITIAL), 0);
+    put(&mut apic, register::LVT_TIMER, PERIODIC);
+    assert_eq!(get(&mut apic, register::TIMER_INITIAL), 0);
+}
