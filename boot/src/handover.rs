@@ -143,11 +143,12 @@ fn bundle(
 
 fn tsc(screen: &mut Screen) -> spec::Hz {
     let tsc = Frequency::measure(cpu::nominal_tsc(), cpu::now, boot::stall);
-    let measured = tsc.measured.0 / 1000;
+    let khz = |f: spec::Hz| f.0.saturating_add(500) / 1000;
+    let measured = khz(tsc.measured);
     match tsc.cpuid {
         Some(cpuid) => screen.line(format_args!(
             "tsc: {measured} kHz by the firmware, {} kHz by CPUID, which is {}",
-            cpuid.0 / 1000,
+            khz(cpuid),
             if tsc.agree() {
                 "believed"
             } else {
