@@ -73,9 +73,13 @@ impl Vcpu {
                 Effect::None
             }
             Answer::Inject(event) => self.inject(vmcs, event),
+            // HLT ends at once if a trap of its own is pending.
             Answer::Halt => {
-                advance(vmcs);
-                Effect::Halt
+                if advance(vmcs) {
+                    Effect::None
+                } else {
+                    Effect::Halt
+                }
             }
             Answer::Stop(stop) => Effect::Stop(stop),
         }
@@ -142,8 +146,8 @@ impl Vcpu {
     }
 
     /// Writes IA32_EFER with the LMA that follows from LME and CR0.PG, and the VM-entry control that must agree with it.
-    /// The processor keeps that control in step by itself when the guest changes CR0.PG (SDM vol. 3, "Saving MSRs" under
-    /// VM exits, and "Unrestricted Guests"), so it is read, not remembered.
+    /// The processor keeps that control in step by itself when the guest changes CR0.PG (SDM vol. 3, "Recording VM-Exit Information
+    /// and Updating VM-Entry Control Fields"), so it is read, not remembered.
     fn set_efer(&self, vmcs: &mut impl Vmcs, value: u64, cr0: u64) {
         let active = value & Efer::LME.bits() != 0 && cr0 & Cr0::PG.bits() != 0;
         let mut efer = Efer::from_bits_retain(value);
@@ -158,8 +162,8 @@ impl Vcpu {
     }
 }
 
-/// Moves RIP past the instruction that exited.
-fn advance(vmcs: &mut impl Vmcs) {
+/// Moves RIP past the instruction that exited; whether a single-step trap is now pending.
+fn advance(vmcs: &mut impl Vmcs) -> bool {
     let length = vmcs.read(vmcs::EXIT_INSTRUCTION_LENGTH);
-    advance_rip(vmcs, length, None);
+    advance_rip(vmcs, length, None)
 }

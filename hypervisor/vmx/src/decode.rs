@@ -24,6 +24,7 @@ impl Vcpu {
         }
         // The entry took what was queued: it was delivered, or comes back as IDT-vectoring information.
         self.queued = None;
+        self.int1 = false;
         match basic {
             reason::CPUID => Exit::Cpuid,
             reason::RDMSR => Exit::MsrRead(msr_number(gprs)),
@@ -102,8 +103,12 @@ impl Vcpu {
             access,
             repeated: io.is_repeated(),
             address_size,
-            // Two encodings are unused; neither they nor what INS leaves undefined may reach past the segments.
-            segment: information.segment().min(5),
+            // INS leaves the field undefined; two of its encodings are unused, and must not reach past the segments.
+            segment: if io.is_in() {
+                0
+            } else {
+                information.segment().min(5)
+            },
             cpu: self.cpu_state(vmcs),
         })
     }
@@ -140,6 +145,7 @@ impl Vcpu {
             return Exit::HostNmi;
         }
         let vector = info.vector();
+        self.int1 = info.kind() == EventKind::PrivilegedSoftwareException;
         // The bit is undefined for #DF (SDM vol. 3, "Information for VM Exits Due to Vectored Events").
         self.resume_delivery(vmcs, info.nmi_unblocking() && vector != vector::DF);
         let qualification = if matches!(vector, vector::DB | vector::PF) {

@@ -97,10 +97,15 @@ impl Vcpu {
                 u64::from(error_code.unwrap_or(0) & 0xffff),
             );
         }
-        self.queue(
-            vmcs,
-            InterruptionInfo::new(vector, EventKind::HardwareException, pushes),
-        );
+        let kind = if self.int1 && vector == vector::DB {
+            // RIP is still at INT1; delivered with its length, the handler returns behind it.
+            let length = vmcs.read(vmcs::EXIT_INSTRUCTION_LENGTH);
+            vmcs.write(vmcs::ENTRY_INSTRUCTION_LENGTH, length);
+            EventKind::PrivilegedSoftwareException
+        } else {
+            EventKind::HardwareException
+        };
+        self.queue(vmcs, InterruptionInfo::new(vector, kind, pushes));
 
         // Delivery ends the shadow of STI and MOV SS. Left set beside RFLAGS.TF it would fail the entry for want of a pending
         // single-step trap, which an instruction that faults does not raise.

@@ -14,10 +14,14 @@ extern crate std;
 
 mod advance;
 mod apply;
+#[cfg(test)]
+mod apply_tests;
 pub mod capabilities;
 pub mod check;
 pub mod controls;
 mod decode;
+#[cfg(test)]
+mod decode_tests;
 mod double_fault;
 mod dump;
 #[cfg(any(test, feature = "fake"))]
@@ -26,8 +30,12 @@ mod fields;
 #[cfg(test)]
 mod fixture;
 mod inject;
+#[cfg(test)]
+mod inject_tests;
 pub mod io_bitmap;
 pub mod missing;
+#[cfg(test)]
+mod missing_tests;
 pub mod msr_bitmap;
 pub mod setup;
 mod timer;

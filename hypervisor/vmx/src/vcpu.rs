@@ -46,6 +46,8 @@ pub struct Vcpu {
     pub(crate) cr4: SharedRegister,
     /// The event that the next entry delivers
     pub(crate) queued: Option<InterruptionInfo>,
+    /// The last exit was the #DB of INT1, which is delivered as a trap of that instruction
+    pub(crate) int1: bool,
     pub(crate) timer_shift: u8,
 }
 
@@ -78,6 +80,7 @@ impl Vcpu {
                 shadow: 0,
             },
             queued: None,
+            int1: false,
             timer_shift: controls.timer_shift,
         }
     }
