@@ -118,6 +118,13 @@ impl Capabilities {
         }
     }
 
+    /// Whether the mappings of one VPID can be invalidated.
+    #[must_use]
+    pub const fn can_flush_vpid(&self) -> bool {
+        self.ept_vpid
+            .contains(EptVpidCap::INVVPID.union(EptVpidCap::INVVPID_SINGLE))
+    }
+
     /// Whether these pin-based controls may all be 1.
     #[must_use]
     pub const fn has_pin(&self, controls: PinControls) -> bool {

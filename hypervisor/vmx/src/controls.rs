@@ -94,6 +94,8 @@ const EXCEPTIONS: u32 = 1 << vector::DB.0 | 1 << vector::AC.0 | 1 << vector::MC.
 #[must_use]
 pub fn select(capabilities: &Capabilities, wants: &Wants) -> Controls {
     let mut secondary = SECONDARY;
+    // Without INVVPID stale mappings of a tagged TLB could not be dropped.
+    secondary.set(SecondaryControls::VPID, capabilities.can_flush_vpid());
     secondary.set(SecondaryControls::RDTSCP, wants.rdtscp);
     secondary.set(SecondaryControls::INVPCID, wants.invpcid);
     secondary.set(SecondaryControls::XSAVES, wants.xsaves);

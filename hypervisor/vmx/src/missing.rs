@@ -156,9 +156,7 @@ const REQUIRED: &[Feature] = &[
 
 const OPTIONAL: &[Feature] = &[
     feature("VPID", "each VM entry and exit flushes the TLB", |c| {
-        c.has_secondary(SecondaryControls::VPID)
-            && c.ept_vpid
-                .contains(EptVpidCap::INVVPID.union(EptVpidCap::INVVPID_SINGLE))
+        c.has_secondary(SecondaryControls::VPID) && c.can_flush_vpid()
     }),
     feature(
         "EPT 2 MiB pages",

@@ -188,3 +188,14 @@ fn instructions_are_given_where_shown_and_present() {
     );
     assert_eq!(given(SANDY_BRIDGE, &all), SecondaryControls::RDTSCP);
 }
+
+#[test]
+fn vpid_is_not_used_without_the_means_to_flush_it() {
+    let c = Capabilities::new(changed(SKYLAKE, &[(0x48c, 0x0d01_0633_4141)]));
+    assert!(without(&c).contains(&"VPID"));
+    assert!(
+        !fixture::controls(&c)
+            .secondary
+            .contains(SecondaryControls::VPID)
+    );
+}
