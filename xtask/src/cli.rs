@@ -6,7 +6,7 @@ use crate::report::Reporter;
 use crate::run::{Outcome, Session};
 use crate::test::Tests;
 use crate::tools::{self, Choice};
-use crate::{config, image, kit, supply, workspace};
+use crate::{config, doctor, image, kit, supply, workspace};
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use std::io::IsTerminal;
@@ -37,6 +37,8 @@ enum Command {
     },
     /// Build what runs on bare metal, and print where it is
     Build,
+    /// Say what this host offers, what it lacks, and the mend for each
+    Doctor,
     /// Check and test everything, and sum up
     Test(Test),
 }
@@ -114,6 +116,15 @@ impl Cli {
                     config.plan.vms.len()
                 );
                 Ok(ExitCode::SUCCESS)
+            }
+            Command::Doctor => {
+                let findings = doctor::Table(doctor::examine()?);
+                print!("{findings}");
+                Ok(if findings.is_well() {
+                    ExitCode::SUCCESS
+                } else {
+                    ExitCode::FAILURE
+                })
             }
             Command::Test(args) => args.run(),
             Command::Build => {

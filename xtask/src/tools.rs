@@ -20,7 +20,7 @@ pub enum Choice {
 }
 
 /// QEMU's program.
-const QEMU: &str = "qemu-system-x86_64";
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
 
 /// Chooses an emulator, brings it, and says which and why.
 ///
@@ -81,7 +81,7 @@ fn qemu(program: PathBuf, kvm: bool, report: &Reporter) -> Result<Runner> {
 }
 
 /// Finds a program on the path.
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
         .map(|folder| folder.join(program))

@@ -27,7 +27,7 @@ pub(super) type Judge = Box<dyn Fn(&str, ExitStatus) -> End + Send>;
 pub struct Finished {
     /// In which way
     pub end: End,
-    /// The emulator's own log, with what it wrote to its standard error
+    /// What the emulator wrote to its standard error, and its log
     pub log: String,
 }
 
@@ -115,12 +115,12 @@ impl Running {
         Ok(Finished { end, log })
     }
 
-    /// The emulator's log as it stands, with what it wrote to its standard error.
+    /// What the emulator wrote to its standard error, and its log as it stands.
     #[must_use]
     pub fn log(&self) -> String {
         let read = |path: PathBuf| std::fs::read(path).unwrap_or_default();
-        let mut bytes = read(self.log.clone());
-        bytes.extend(read(self.folder.path().join("output")));
+        let mut bytes = read(self.folder.path().join("output"));
+        bytes.extend(read(self.log.clone()));
         String::from_utf8_lossy(&bytes).into_owned()
     }
 }
