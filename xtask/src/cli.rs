@@ -111,10 +111,7 @@ impl Cli {
             Command::Image(args) => args.run(),
             Command::Check { file } => {
                 let config = load(Some(file), &Reporter::new())?;
-                eprintln!(
-                    "{} virtual machine(s), nothing wrong",
-                    config.plan.vms.len()
-                );
+                println!("{}: nothing is wrong", config.name);
                 Ok(ExitCode::SUCCESS)
             }
             Command::Doctor => {
