@@ -17,10 +17,12 @@ mod toolchain;
 
 use crate::report::Reporter;
 use anyhow::Result;
+use cache::Cache;
 use std::path::PathBuf;
 
 pub(crate) use apt::PROGRAMS as FETCH_PROGRAMS;
 pub(crate) use bochs::PROGRAMS as BUILD_PROGRAMS;
+pub(crate) use command::find;
 pub(crate) use toolchain::{TARGETS, has_target};
 
 /// What the guest's shell prompts with, as a regular expression. The shell sends a question about the cursor (`ESC [ 6 n`) behind
@@ -121,4 +123,56 @@ pub fn guest(report: &Reporter, suite: Suite) -> Result<GuestKit> {
 /// When they are missing and rustup cannot add them.
 pub fn targets(report: &Reporter) -> Result<()> {
     toolchain::targets(report)
+}
+
+/// The emulator that a run would start without building one, in words.
+pub(crate) fn built_emulator(cache: &Cache) -> Option<String> {
+    if let Some(named) = bochs::named() {
+        return Some(format!("BULKHEAD_BOCHS names {}", named.display()));
+    }
+    let entry = bochs::built(cache)?;
+    Some(format!(
+        "Bochs {} with {} cures, {}",
+        bochs::VERSION,
+        cure::CURES.len(),
+        entry.display()
+    ))
+}
+
+/// The packages that a run with a guest of `suite` would fetch.
+pub(crate) fn outstanding(cache: &Cache, suite: Suite) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    let emulator = bochs::PACKAGE;
+    let wanted = firmware::PACKAGES
+        .into_iter()
+        .chain([debian::BUSYBOX, (suite.name(), debian::KERNEL)]);
+    for (suite, name) in wanted.chain((built_emulator(cache).is_none()).then_some(emulator)) {
+        if package::find(cache, suite, name)?.is_none() {
+            missing.push(format!("{name} of {suite}"));
+        }
+    }
+    Ok(missing)
+}
+
+/// Each fetched package in words.
+pub(crate) fn fetched(cache: &Cache) -> Result<Vec<String>> {
+    let line = |package: package::Package| {
+        let origin = package.origin;
+        let note = match lock::tested(&origin.suite, &origin.name)? {
+            Some(tested) if tested.sha256 == origin.sha256 => "as tested".to_owned(),
+            Some(tested) => format!("tested is {}", tested.version),
+            None => "never tested".to_owned(),
+        };
+        Ok(format!(
+            "{} {} of {}, {note}",
+            origin.package, origin.version, origin.suite
+        ))
+    };
+    package::all(cache).into_iter().map(line).collect()
+}
+
+/// The Debian archive that would be asked first.
+pub(crate) fn archive() -> Result<String> {
+    let first = sources::archives()?.into_iter().next();
+    Ok(first.map_or_else(String::new, |archive| archive.uri))
 }

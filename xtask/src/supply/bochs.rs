@@ -19,9 +19,13 @@ pub(crate) const PROGRAMS: [(&str, &str); 5] = [
     ("xz", "xz-utils"),
 ];
 
-/// The upstream version that the cures fit, and the suite whose source package it is in.
-const VERSION: &str = "3.0+dfsg";
-const SUITE: &str = "trixie";
+/// The upstream version that the cures fit.
+pub(super) const VERSION: &str = "3.0+dfsg";
+/// Its suite and its source package.
+pub(super) const PACKAGE: (&str, &str) = ("trixie", "bochs");
+
+/// Its folder in the cache.
+const KIND: &str = "bochs";
 
 /// Debian's own binary has the debugger compiled in, which makes it four times slower. The remote framebuffer is the one display
 /// that needs no library.
@@ -50,23 +54,22 @@ const CONFIGURE: [&str; 19] = [
 const FLAGS: &str = "-O2 -fno-strict-aliasing";
 
 pub(super) fn emulator(report: &Reporter) -> Result<Emulator> {
-    if let Some(named) = std::env::var_os("BULKHEAD_BOCHS").filter(|value| !value.is_empty()) {
-        return named_build(PathBuf::from(named));
+    if let Some(named) = named() {
+        return named_build(named);
     }
     let cache = Cache::of_user()?;
-    let key = format!("{VERSION}-{}", recipe());
-    let share = match cache.get("bochs", &key) {
+    let share = match built(&cache) {
         Some(entry) => entry,
         None => {
             command::require(&PROGRAMS, "building the emulator")?;
-            let tarball = package::get(report, &cache, Want::Tarball, SUITE, "bochs")?;
+            let tarball = package::get(report, &cache, Want::Tarball, PACKAGE.0, PACKAGE.1)?;
             if tarball.origin.version != VERSION {
                 bail!(
                     "the archive has Bochs {}, and the cures are for {VERSION}\n  mend: name a cured build in BULKHEAD_BOCHS",
                     tarball.origin.version
                 );
             }
-            cache.get_or_make(report, ("bochs", &key), |guard, made| {
+            cache.get_or_make(report, (KIND, &recipe()), |guard, made| {
                 let sources = guard.folder()?;
                 let log = cache.root().join("bochs-build.log");
                 build(report, &tarball.path, sources.path(), &log).with_context(|| {
@@ -84,7 +87,19 @@ pub(super) fn emulator(report: &Reporter) -> Result<Emulator> {
     })
 }
 
-/// What decides how the emulator comes out.
+/// The build that the user names instead of ours.
+pub(super) fn named() -> Option<PathBuf> {
+    std::env::var_os("BULKHEAD_BOCHS")
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
+/// Our build, if the cache has it.
+pub(super) fn built(cache: &Cache) -> Option<PathBuf> {
+    cache.get(KIND, &recipe())
+}
+
+/// The entry's name, made of what decides how the emulator comes out.
 fn recipe() -> String {
     let settings = CONFIGURE.join(" ");
     let cures = cure::CURES.iter().map(|(_, text)| text.as_bytes());

@@ -9,10 +9,12 @@ use std::process::{Command, Stdio};
 /// So much of the output is shown when a program fails.
 const TAIL: usize = 20;
 
-/// Whether a program of this name can be started.
-pub(crate) fn exists(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| is_program(&folder.join(program)))
+/// Finds a program on the path.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| is_program(file))
 }
 
 fn is_program(path: &Path) -> bool {
@@ -25,7 +27,7 @@ fn is_program(path: &Path) -> bool {
 pub(super) fn require(programs: &[(&str, &str)], purpose: &str) -> Result<()> {
     let missing: Vec<_> = programs
         .iter()
-        .filter(|(program, _)| !exists(program))
+        .filter(|(program, _)| find(program).is_none())
         .collect();
     if missing.is_empty() {
         return Ok(());

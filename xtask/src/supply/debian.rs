@@ -8,9 +8,9 @@ use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const KERNEL: &str = "linux-image-cloud-amd64";
+pub(super) const KERNEL: &str = "linux-image-cloud-amd64";
 /// One busybox for all kernels: it is static.
-const BUSYBOX: (&str, &str) = ("trixie", "busybox-static");
+pub(super) const BUSYBOX: (&str, &str) = ("trixie", "busybox-static");
 
 pub(super) fn guest(report: &Reporter, suite: Suite) -> Result<GuestKit> {
     let cache = Cache::of_user()?;

@@ -7,7 +7,8 @@ use crate::report::Reporter;
 use anyhow::{Context, Result, ensure};
 use std::fs;
 
-const SUITE: &str = "trixie";
+/// Their suites and names.
+pub(super) const PACKAGES: [(&str, &str); 2] = [("trixie", "ovmf"), ("trixie", "vgabios")];
 /// From where in the packages to what in the cache.
 const FILES: [(&str, &str); 4] = [
     ("usr/share/ovmf/OVMF.fd", "OVMF.fd"),
@@ -18,8 +19,8 @@ const FILES: [(&str, &str); 4] = [
 
 pub(super) fn firmware(report: &Reporter) -> Result<Firmware> {
     let cache = Cache::of_user()?;
-    let ovmf = package::get(report, &cache, Want::Binary, SUITE, "ovmf")?;
-    let vga = package::get(report, &cache, Want::Binary, SUITE, "vgabios")?;
+    let get = |(suite, name)| package::get(report, &cache, Want::Binary, suite, name);
+    let (ovmf, vga) = (get(PACKAGES[0])?, get(PACKAGES[1])?);
     let files = FILES.map(|(_, name)| name).join(" ");
     let key = cache::key([
         ovmf.origin.sha256.as_bytes(),

@@ -66,30 +66,24 @@ mod tests {
             if entry.is_trailer() {
                 break;
             }
-            let (name, mode, device) = (
-                entry.name().to_owned(),
-                entry.mode(),
-                (entry.rdev_major(), entry.rdev_minor()),
-            );
+            let (name, mode) = (entry.name().to_owned(), entry.mode());
+            let device = (entry.rdev_major(), entry.rdev_minor());
             let mut contents = Vec::new();
             reader.read_to_end(&mut contents)?;
             seen.push((name, mode, device, contents));
             rest = reader.finish()?;
         }
-        let expected: [(&str, u32, (u32, u32), &[u8]); 5] = [
-            ("bin", 0o040_755, (0, 0), b""),
-            ("dev", 0o040_755, (0, 0), b""),
+        let none = (0, 0);
+        let expected = [
+            ("bin", 0o040_755, none, &b""[..]),
+            ("dev", 0o040_755, none, b""),
             ("dev/console", 0o020_600, (5, 1), b""),
-            ("bin/busybox", 0o100_755, (0, 0), b"a program"),
-            ("init", 0o100_755, (0, 0), RECIPE.as_bytes()),
+            ("bin/busybox", 0o100_755, none, b"a program"),
+            ("init", 0o100_755, none, RECIPE.as_bytes()),
         ];
-        assert_eq!(seen.len(), expected.len());
-        for (seen, (name, mode, device, contents)) in seen.iter().zip(expected) {
-            assert_eq!(
-                (seen.0.as_str(), seen.1, seen.2, &seen.3[..]),
-                (name, mode, device, contents)
-            );
-        }
+        let expected = expected
+            .map(|(name, mode, device, bytes)| (name.to_owned(), mode, device, bytes.to_vec()));
+        assert_eq!(seen, expected);
         Ok(())
     }
 

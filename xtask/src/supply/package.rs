@@ -117,7 +117,7 @@ fn read(entry: &Path) -> Option<(SystemTime, Package)> {
 }
 
 /// The tested version where it was fetched, else the one fetched last.
-fn find(cache: &Cache, suite: &str, name: &str) -> Result<Option<Package>> {
+pub(super) fn find(cache: &Cache, suite: &str, name: &str) -> Result<Option<Package>> {
     let mut found: Vec<_> = all(cache)
         .into_iter()
         .filter(|package| package.origin.suite == suite && package.origin.name == name)
