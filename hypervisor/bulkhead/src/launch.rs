@@ -17,9 +17,9 @@ use seam::GuestMem;
 use spec::linux::MemoryRange;
 use spec::memory_type::MemoryType;
 use spec::state::StartState;
-use spec::{Gpa, Hpa};
 use spec::vmx_controls::SecondaryControls;
 use spec::vmx_msr::EptVpidCap;
+use spec::{Gpa, Hpa};
 use vm::{Chips, Policy, Vm};
 use vmx::{Controls, Wants};
 
@@ -83,7 +83,13 @@ impl Guest {
                 .map_err(|e| alloc::format!("nested tables cannot be built: {e:?}"))?;
         }
         Ok(Self {
-            vm: Vm::new(plan.name.clone(), memory, policy, chips(handover), VCPUS.into()),
+            vm: Vm::new(
+                plan.name.clone(),
+                memory,
+                policy,
+                chips(handover),
+                VCPUS.into(),
+            ),
             plan: plan.clone(),
             e820: map.e820(),
             controls,
@@ -105,7 +111,11 @@ impl Guest {
                 .write_from(at, &table)
                 .map_err(|_| "the ACPI tables lie outside the guest's memory")?;
         }
-        let file = |path: &str| bundle.file(path).ok_or_else(|| alloc::format!("{path} is not in the bundle"));
+        let file = |path: &str| {
+            bundle
+                .file(path)
+                .ok_or_else(|| alloc::format!("{path} is not in the bundle"))
+        };
         let image = Image {
             format: format(self.plan.format),
             kernel: file(&self.plan.kernel)?,
@@ -119,7 +129,10 @@ impl Guest {
 
 fn chips(handover: &Handover) -> Chips<GuestLine> {
     let clock = &handover.clock;
-    Chips::new(GuestLine, Cmos::new(clock.unix_seconds.cast_signed(), clock.at, handover.tsc))
+    Chips::new(
+        GuestLine,
+        Cmos::new(clock.unix_seconds.cast_signed(), clock.at, handover.tsc),
+    )
 }
 
 fn policy(controls: &Controls, handover: &Handover) -> Policy {
@@ -173,7 +186,12 @@ fn claim_memory(memory: &FrameTables<'_>, map: &MemoryMap) -> Result<Vec<Slot>, 
                 .frames
                 .lock()
                 .take_largest(to - from.0, LARGE_PAGE)
-                .ok_or_else(|| alloc::format!("{} MiB of guest memory are not to be had", (to - from.0) >> 20))?;
+                .ok_or_else(|| {
+                    alloc::format!(
+                        "{} MiB of guest memory are not to be had",
+                        (to - from.0) >> 20
+                    )
+                })?;
             backing.push(Slot { gpa: from, host });
             from.0 += host.len;
         }

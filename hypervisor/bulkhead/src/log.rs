@@ -31,7 +31,11 @@ pub(crate) fn line(level: Level, vm: &str, text: Arguments<'_>) {
     let now = hw::tsc::now().0;
     let core = hw::core_local::CoreLocal::current().map_or(0, |c| c.apic_id);
     crate::console::CONSOLE.lock().line(|out| {
-        let _ = write!(out, "{now:>12} {core} {vm} {} bulkhead: {text}", level.name());
+        let _ = write!(
+            out,
+            "{now:>12} {core} {vm} {} bulkhead: {text}",
+            level.name()
+        );
     });
 }
 

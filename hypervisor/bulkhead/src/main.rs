@@ -71,6 +71,8 @@ fn start(info: &'static mut BootInfo) -> ! {
     );
     let mut vtx = vtx::VtX::start(ram::FrameTables { frames, window })
         .unwrap_or_else(|e| stop::refuse(format_args!("{e}")));
+    // The decoder unpacks its tables at its first use, which must not be on an exit.
+    emul::prepare();
     let reason = run::all(core, &mut vtx, &bundle, entered);
     stop::power_off(reason)
 }

@@ -105,8 +105,13 @@ impl AddressSpace {
     /// Frames ran out, or the page's address is not one.
     pub(crate) fn map_device(&mut self, page: Hpa) -> Made<NonNull<u8>> {
         let at = self.devices;
-        self.tables
-            .map(Hva(at), page, PAGE_SIZE, Rights::RW, MemoryType::Uncacheable)?;
+        self.tables.map(
+            Hva(at),
+            page,
+            PAGE_SIZE,
+            Rights::RW,
+            MemoryType::Uncacheable,
+        )?;
         self.devices += PAGE_SIZE;
         NonNull::new(at as *mut u8).ok_or(paging::Error::Range)
     }
@@ -135,7 +140,13 @@ impl AddressSpace {
         let mut memory = self.memory;
         let mut tables = Tables::new(RuntimeServices, memory)?;
         for m in runtime {
-            tables.map(Hva(m.start.0), m.start, m.len, Rights::RWX, MemoryType::WriteBack)?;
+            tables.map(
+                Hva(m.start.0),
+                m.start,
+                m.len,
+                Rights::RWX,
+                MemoryType::WriteBack,
+            )?;
         }
         for upper in 256..512 {
             let entry = memory.read(self.tables.root(), upper);
@@ -152,10 +163,7 @@ fn image() -> (u64, u64) {
         static _end: u8;
     }
     // Only the addresses count: the linker puts the symbols around the image.
-    (
-        &raw const __executable_start as u64,
-        &raw const _end as u64,
-    )
+    (&raw const __executable_start as u64, &raw const _end as u64)
 }
 
 /// The format for firmware's runtime memory, which may hold code and data in one page, so that W^X cannot be had there.

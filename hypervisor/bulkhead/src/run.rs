@@ -12,14 +12,22 @@ use spec::Ticks;
 use vmx::Effect;
 
 /// Runs the plan to its end, and says how it ended.
-pub(crate) fn all(mut core: Core, vtx: &mut VtX, bundle: &Bundle<'_>, entered: Ticks) -> &'static str {
+pub(crate) fn all(
+    mut core: Core,
+    vtx: &mut VtX,
+    bundle: &Bundle<'_>,
+    entered: Ticks,
+) -> &'static str {
     let handover = bundle.handover();
     let [plan] = handover.plan.vms.as_slice() else {
-        stop(format_args!("the plan has {} VMs, and this version runs one", handover.plan.vms.len()));
+        stop(format_args!(
+            "the plan has {} VMs, and this version runs one",
+            handover.plan.vms.len()
+        ));
     };
     let name = plan.name.as_str();
-    let mut guest = Guest::claim(vtx, plan, handover)
-        .unwrap_or_else(|e| stop(format_args!("vm {name}: {e}")));
+    let mut guest =
+        Guest::claim(vtx, plan, handover).unwrap_or_else(|e| stop(format_args!("vm {name}: {e}")));
     loop {
         let start = guest
             .reset(bundle)
@@ -49,7 +57,10 @@ pub(crate) fn all(mut core: Core, vtx: &mut VtX, bundle: &Bundle<'_>, entered: T
         crate::log::line(
             level,
             name,
-            format_args!("vm: end reason={why} ticks={ran} {}", vcpu.software.statistics),
+            format_args!(
+                "vm: end reason={why} ticks={ran} {}",
+                vcpu.software.statistics
+            ),
         );
         if let Stop::Unsupported(what) | Stop::Bug(what) = end {
             crate::log::line(level, name, format_args!("vm: {what}"));
@@ -93,9 +104,13 @@ fn run(core: &mut Core, guest: &Guest, vcpu: &mut Vcpu) -> Stop {
             return Stop::Bug("VM entry failed");
         }
         let exit = vcpu.vmx.decode(&mut vcpu.vmcs, &vcpu.registers.gprs);
-        if let Exit::HostInterrupt(vector) = exit {
-            core.serve(vector);
-            guest.vm.poll_serial();
+        match exit {
+            Exit::HostInterrupt(vector) => {
+                core.serve(vector);
+                guest.vm.poll_serial();
+            }
+            Exit::HostNmi => hw::trap::unblock_nmis(),
+            _ => {}
         }
         let answer = vm::step(
             &guest.vm,

@@ -49,10 +49,18 @@ pub(crate) fn die(report: &dyn core::fmt::Display) -> ! {
     unsafe { CONSOLE.force_unlock() };
     let mut console = CONSOLE.lock();
     console.line(|out| {
-        let _ = write!(out, "{:>12} - - error bulkhead: machine: panic {report}", hw::tsc::now().0);
+        let _ = write!(
+            out,
+            "{:>12} - - error bulkhead: machine: panic {report}",
+            hw::tsc::now().0
+        );
     });
     console.line(|out| {
-        let _ = write!(out, "{:>12} - - error bulkhead: machine: stopped", hw::tsc::now().0);
+        let _ = write!(
+            out,
+            "{:>12} - - error bulkhead: machine: stopped",
+            hw::tsc::now().0
+        );
     });
     console.flush();
     hw::core_local::park()

@@ -8,6 +8,7 @@ use crate::launch::Guest;
 use crate::log::Level;
 use crate::vtx::VtX;
 use alloc::string::{String, ToString};
+use exits::{Event, Stop};
 use hw::control;
 use hw::entry::Registers;
 use hw::vmx_ops::{self, CurrentVmcs};
@@ -18,8 +19,8 @@ use spec::cpu::Cr4;
 use spec::ept::Eptp;
 use spec::memory_type::MemoryType;
 use spec::state::StartState;
+use spec::vmx_controls::SecondaryControls;
 use spec::{Gpa, Hpa, PAGE_SIZE, Ticks};
-use exits::{Event, Stop};
 use vm::Vm;
 use vmx::{Effect, HostState, Pointers, Setup, Vmcs};
 
@@ -41,6 +42,8 @@ pub(crate) struct Vcpu {
     /// An exit was asked for as soon as the guest can take an interrupt
     interrupt_window: bool,
     has_vpid: bool,
+    /// The preemption timer's field holds a deadline, not the longest time there is
+    timer_set: bool,
 }
 
 impl Vcpu {
@@ -62,7 +65,11 @@ impl Vcpu {
         };
         let mut msrs = vmx::MsrBitmap::new();
         for (msr, rights) in policy.msrs.direct() {
-            if !msrs.allow(msr, rights.contains(Rights::READ), rights.contains(Rights::WRITE)) {
+            if !msrs.allow(
+                msr,
+                rights.contains(Rights::READ),
+                rights.contains(Rights::WRITE),
+            ) {
                 return Err(alloc::format!("{msr:?} cannot be direct"));
             }
         }
@@ -99,6 +106,7 @@ impl Vcpu {
         // SAFETY: in VMX root operation; the checker of `VtX` demands INVEPT, INVVPID is used where announced.
         unsafe { vmx_ops::invalidate_all(true, vtx.has_vpid()) };
         control::reset_extended_state();
+        hw::guest_msrs::reset(rdtscp(&guest.controls));
         let mut registers = Registers::default();
         registers.gprs = start.gprs;
         Ok(Self {
@@ -109,6 +117,7 @@ impl Vcpu {
             frames: [region, msr_bitmap, io_a, io_b],
             interrupt_window: false,
             has_vpid: vtx.has_vpid(),
+            timer_set: false,
         })
     }
 
@@ -122,7 +131,8 @@ impl Vcpu {
                 let _ = self.vmx.inject(&mut self.vmcs, Event::Nmi);
                 self.software.nmi_taken();
             }
-            self.vmx.request_nmi_window(&mut self.vmcs, self.software.nmi_waits());
+            self.vmx
+                .request_nmi_window(&mut self.vmcs, self.software.nmi_waits());
         }
         let mut window = false;
         if let Some(vector) = wants.interrupt {
@@ -141,16 +151,23 @@ impl Vcpu {
             self.interrupt_window = window;
             self.vmx.request_interrupt_window(&mut self.vmcs, window);
         }
-        let left = self
-            .software
-            .deadline()
-            .map_or(Ticks(u64::MAX), |d| d.since(now));
-        self.vmx.set_timer(&mut self.vmcs, left);
+        let deadline = self.software.deadline();
+        // The timer starts anew from its field at each entry, so a deadline needs a write each time; none needs only one.
+        if let Some(deadline) = deadline {
+            self.vmx.set_timer(&mut self.vmcs, deadline.since(now));
+        } else if self.timer_set {
+            self.vmx.set_timer(&mut self.vmcs, Ticks(u64::MAX));
+        }
+        self.timer_set = deadline.is_some();
         true
     }
 
     /// Does what lies outside the VMCS; says if the VM ends.
-    pub(crate) fn carry_out(&mut self, vm: &Vm<GuestRam, GuestLine>, effect: Effect) -> Option<Stop> {
+    pub(crate) fn carry_out(
+        &mut self,
+        vm: &Vm<GuestRam, GuestLine>,
+        effect: Effect,
+    ) -> Option<Stop> {
         match effect {
             Effect::None | Effect::Halt => None,
             Effect::SetCr2(address) => {
@@ -195,8 +212,23 @@ impl Vcpu {
     pub(crate) fn report(&self, vtx: &VtX, name: &str, level: Level) {
         let g = &self.registers.gprs.0;
         crate::log::line(level, name, format_args!("vm: gprs={g:x?}"));
-        let rip = self.vmcs.read(spec::vmcs::GUEST_RIP);
-        crate::log::line(level, name, format_args!("vm: rip={rip:#x} {}", vtx.has_vpid()));
+        crate::log::line(
+            level,
+            name,
+            format_args!("vm: {}", vmx::dump(&self.vmcs, &vtx.capabilities)),
+        );
+        vmx::check(
+            &self.vmcs,
+            &vtx.capabilities,
+            hw::cpuid::address_widths(),
+            &mut |failure| {
+                crate::log::line(
+                    level,
+                    name,
+                    format_args!("vm: entry rule broken: {failure}"),
+                );
+            },
+        );
     }
 
     /// Gives back what it held.
@@ -209,6 +241,10 @@ impl Vcpu {
             vtx.memory.free(frame);
         }
     }
+}
+
+fn rdtscp(controls: &vmx::Controls) -> bool {
+    controls.secondary.contains(SecondaryControls::RDTSCP)
 }
 
 fn host_state(core: &Core) -> HostState {

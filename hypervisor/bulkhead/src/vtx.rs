@@ -49,7 +49,10 @@ impl VtX {
         for m in capabilities.without() {
             crate::info!("vtx: without {}: {}", m.feature, m.consequence);
         }
-        let mut vtx = Self { capabilities, memory };
+        let mut vtx = Self {
+            capabilities,
+            memory,
+        };
         let region = vtx.region()?;
         // SAFETY: the frame was just taken for this and carries the revision.
         unsafe {

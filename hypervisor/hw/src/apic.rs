@@ -70,7 +70,10 @@ impl LocalApic {
         apic.write(register::LVT_LINT0, Lvt::MASKED.bits());
         apic.write(register::LVT_LINT1, Lvt::MASKED.bits());
         if cpuid::leaf1_ecx(24) {
-            apic.write(register::LVT_TIMER, Lvt::TSC_DEADLINE.bits() | u32::from(timer_vector.0));
+            apic.write(
+                register::LVT_TIMER,
+                Lvt::TSC_DEADLINE.bits() | u32::from(timer_vector.0),
+            );
         } else {
             apic.timer = apic.calibrate();
             apic.write(register::LVT_TIMER, u32::from(timer_vector.0));
@@ -163,7 +166,9 @@ impl LocalApic {
     fn write(&mut self, r: u8, value: u32) {
         match self.access {
             // SAFETY: values written in this file are valid for their registers and open no unhandled interrupt.
-            Access::X2apic => unsafe { msr::write(Msr(X2APIC_FIRST.0 + u32::from(r)), u64::from(value)) },
+            Access::X2apic => unsafe {
+                msr::write(Msr(X2APIC_FIRST.0 + u32::from(r)), u64::from(value))
+            },
             // SAFETY: as above, on the mapped page.
             Access::Xapic(p) => unsafe { p.add(4 * usize::from(r)).write_volatile(value) },
         }

@@ -26,3 +26,16 @@ pub fn apic_id() -> u32 {
     }
     leaf(1, 0)[1] >> 24
 }
+
+/// Widths of addresses: physical by CPUID 0x8000_0008, linear 57 bits where CR4.LA57 can be set, else 48.
+#[must_use]
+pub fn address_widths() -> vmx::AddressWidths {
+    vmx::AddressWidths {
+        physical: leaf(0x8000_0008, 0)[0] as u8,
+        linear: if leaf(0, 0)[0] >= 7 && leaf(7, 0)[2] >> 16 & 1 != 0 {
+            57
+        } else {
+            48
+        },
+    }
+}

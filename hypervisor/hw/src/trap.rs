@@ -39,7 +39,12 @@ impl fmt::Display for Frame {
         writeln!(
             f,
             "host exception vector={} error={:#x} rip={:#x} rsp={:#x} rflags={:#x} cr2={:#x}",
-            self.vector, self.error_code, self.rip, self.rsp, self.rflags, crate::control::cr2()
+            self.vector,
+            self.error_code,
+            self.rip,
+            self.rsp,
+            self.rflags,
+            crate::control::cr2()
         )?;
         const NAMES: [&str; 16] = [
             "rax", "rcx", "rdx", "rbx", "---", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11",
@@ -84,6 +89,27 @@ extern "C" fn trap(frame: &Frame) {
         f(frame);
     }
     crate::core_local::park()
+}
+
+/// Ends the blocking of NMIs that an exit for an NMI has left behind: only IRET does (SDM vol. 3, "Handling Multiple NMIs").
+pub fn unblock_nmis() {
+    // SAFETY: returns to the next instruction with the same stack, flags and selectors.
+    unsafe {
+        core::arch::asm!(
+            "mov {t}, ss",
+            "push {t}",
+            "lea {t}, [rsp + 8]",
+            "push {t}",
+            "pushfq",
+            "mov {t}, cs",
+            "push {t}",
+            "lea {t}, [rip + 2f]",
+            "push {t}",
+            "iretq",
+            "2:",
+            t = out(reg) _,
+        );
+    }
 }
 
 /// Address of the stub for a vector. Stubs are 16 bytes each.
@@ -172,7 +198,12 @@ mod tests {
             let own_error = matches!(v, 8 | 10..=14 | 17 | 21 | 29 | 30);
             let push = if own_error { 0 } else { 2 };
             assert_eq!(code[push], 0x68, "vector {v}");
-            let n: [u8; 4] = [code[push + 1], code[push + 2], code[push + 3], code[push + 4]];
+            let n: [u8; 4] = [
+                code[push + 1],
+                code[push + 2],
+                code[push + 3],
+                code[push + 4],
+            ];
             assert_eq!(u32::from_le_bytes(n), u32::from(v));
         }
     }

@@ -6,8 +6,8 @@ use crate::{control, msr};
 use core::arch::asm;
 use core::cell::Cell;
 use core::fmt;
-use spec::cpu::Cr4;
 use spec::Hpa;
+use spec::cpu::Cr4;
 use spec::msr::{FEATURE_CONTROL, FeatureControl};
 use spec::vmcs::Field;
 use spec::vmx_error::VmxError;
@@ -124,7 +124,9 @@ fn outcome(carry: u8, zero: u8) -> Result<(), VmFail> {
     if zero != 0 {
         let error: u64;
         // SAFETY: VMfailValid means that there is a current VMCS, which has this field.
-        unsafe { asm!("vmread {}, {}", out(reg) error, in(reg) VM_INSTRUCTION_ERROR, options(nostack)) };
+        unsafe {
+            asm!("vmread {}, {}", out(reg) error, in(reg) VM_INSTRUCTION_ERROR, options(nostack))
+        };
         return Err(VmFail::Valid(VmxError(error as u32)));
     }
     Ok(())

@@ -49,6 +49,19 @@ impl Window {
         Some(unsafe { AtomicU64::from_ptr(p.cast()) })
     }
 
+    /// `count` words from `at` on.
+    ///
+    /// # Safety
+    /// The words lie in the window, and `at` is 8-byte aligned unless there are none.
+    unsafe fn words(&self, at: Hpa, count: usize) -> Option<&[AtomicU64]> {
+        if count == 0 {
+            return Some(&[]);
+        }
+        let p = self.pointer(at, 8 * count as u64)?;
+        // SAFETY: mapped and owned per `new`, aligned and inside per contract; atomics may be shared with any writer.
+        Some(unsafe { core::slice::from_raw_parts(p.cast::<AtomicU64>(), count) })
+    }
+
     fn byte(&self, at: Hpa) -> Option<&AtomicU8> {
         let p = self.pointer(at, 1)?;
         // SAFETY: mapped and owned per `new`; atomics may be shared with any writer.
@@ -86,12 +99,14 @@ impl Window {
             *b = self.byte(at)?.load(Relaxed);
             at.0 += 1;
         }
-        let mut words = rest.chunks_exact_mut(8);
-        for w in &mut words {
-            w.copy_from_slice(&self.load(at)?.to_le_bytes());
-            at.0 += 8;
+        let (words, tail) = rest.as_chunks_mut::<8>();
+        // SAFETY: `at` is aligned now or nothing is left, and the whole range was found in the window above: mapped and owned per `new`.
+        let from = unsafe { self.words(at, words.len())? };
+        for (to, from) in words.iter_mut().zip(from) {
+            *to = from.load(Relaxed).to_le_bytes();
         }
-        for b in words.into_remainder() {
+        at.0 += 8 * words.len() as u64;
+        for b in tail {
             *b = self.byte(at)?.load(Relaxed);
             at.0 += 1;
         }
@@ -108,10 +123,12 @@ impl Window {
             at.0 += 1;
         }
         let (words, tail) = rest.as_chunks::<8>();
-        for w in words {
-            self.store(at, u64::from_le_bytes(*w))?;
-            at.0 += 8;
+        // SAFETY: `at` is aligned now or nothing is left, and the whole range was found in the window above: mapped and owned per `new`.
+        let to = unsafe { self.words(at, words.len())? };
+        for (to, from) in to.iter().zip(words) {
+            to.store(u64::from_le_bytes(*from), Relaxed);
         }
+        at.0 += 8 * words.len() as u64;
         for b in tail {
             self.byte(at)?.store(*b, Relaxed);
             at.0 += 1;
