@@ -87,7 +87,7 @@ impl<'a> Apt<'a> {
         }
         let error = failure.context("no archive to ask")?;
         Err(error.context(
-            "cannot fetch\n  mend: check the network, or name another Debian archive in BULKHEAD_MIRROR; a later run goes on here",
+            "no Debian archive answers\n  mend: check the network, or name another archive in BULKHEAD_MIRROR",
         ))
     }
 
@@ -152,9 +152,11 @@ impl<'a> Apt<'a> {
         let log = self.folder.join("log");
         fs::write(&log, "")?;
         command::run(&mut command, &log, |line| {
-            if let Some(percent) = percent(line) {
+            let percent = percent(line);
+            if let Some(percent) = percent {
                 progress.set(percent);
             }
+            percent.is_none()
         })
     }
 }

@@ -103,11 +103,9 @@ pub(super) fn built(cache: &Cache) -> Option<PathBuf> {
 fn recipe() -> String {
     let settings = CONFIGURE.join(" ");
     let cures = cure::CURES.iter().map(|(_, text)| text.as_bytes());
-    cache::key(
-        [VERSION.as_bytes(), settings.as_bytes(), FLAGS.as_bytes()]
-            .into_iter()
-            .chain(cures),
-    )
+    let parts = [VERSION.as_bytes(), settings.as_bytes(), FLAGS.as_bytes()];
+    let hash = cache::key(parts.into_iter().chain(cures));
+    format!("{VERSION}-{hash}")
 }
 
 fn build(report: &Reporter, tarball: &Path, folder: &Path, log: &Path) -> Result<()> {
@@ -120,7 +118,7 @@ fn build(report: &Reporter, tarball: &Path, folder: &Path, log: &Path) -> Result
         .arg("--directory")
         .arg(folder)
         .arg("--strip-components=1");
-    command::run(&mut unpack, log, |_| {})?;
+    command::run(&mut unpack, log, |_| true)?;
     cure::apply_all(folder)?;
     {
         let _progress = report.progress("build", "Bochs: configure", 1);
@@ -130,11 +128,12 @@ fn build(report: &Reporter, tarball: &Path, folder: &Path, log: &Path) -> Result
             .args(CONFIGURE)
             .env("CFLAGS", FLAGS)
             .env("CXXFLAGS", FLAGS);
-        command::run(&mut configure, log, |_| {})?;
+        command::run(&mut configure, log, |_| true)?;
     }
     let mut total = 0;
     command::run(&mut make(folder, "--dry-run"), log, |line| {
-        total += u64::from(compiles(line))
+        total += u64::from(compiles(line));
+        false
     })?;
     let jobs = thread::available_parallelism().map_or(1, usize::from);
     let progress = report.progress(
@@ -146,6 +145,7 @@ fn build(report: &Reporter, tarball: &Path, folder: &Path, log: &Path) -> Result
         if compiles(line) {
             progress.advance();
         }
+        true
     })
 }
 

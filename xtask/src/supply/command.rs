@@ -43,8 +43,12 @@ pub(super) fn require(programs: &[(&str, &str)], purpose: &str) -> Result<()> {
     )
 }
 
-/// Runs a program, gives each line of its output to `line`, keeps all in the file `log`.
-pub(super) fn run(command: &mut Command, log: &Path, mut line: impl FnMut(&str)) -> Result<()> {
+/// Runs a program, gives each line of its output to `line`, keeps in the file `log` those to which it says yes and all errors.
+pub(super) fn run(
+    command: &mut Command,
+    log: &Path,
+    mut line: impl FnMut(&str) -> bool,
+) -> Result<()> {
     let name = PathBuf::from(command.get_program()).display().to_string();
     let mut record = File::options().create(true).append(true).open(log)?;
     // The C locale: its words are looked for in the output.
@@ -58,8 +62,9 @@ pub(super) fn run(command: &mut Command, log: &Path, mut line: impl FnMut(&str))
     if let Some(output) = child.stdout.take() {
         for bytes in BufReader::new(output).split(b'\n') {
             let text = String::from_utf8_lossy(&bytes?).into_owned();
-            writeln!(record, "{text}")?;
-            line(&text);
+            if line(&text) {
+                writeln!(record, "{text}")?;
+            }
         }
     }
     let status = child.wait()?;
@@ -95,12 +100,16 @@ mod tests {
         let mut shell = Command::new("sh");
         shell.args(["-c", "seq 30; echo bad >&2; exit 3"]);
         let error = run(&mut shell, &folder.path().join("log"), |line| {
-            seen.push(line.to_owned())
+            seen.push(line.to_owned());
+            line != "29"
         });
         let text = error.expect_err("must fail").to_string();
         assert_eq!(seen.len(), 30);
         assert!(
-            text.contains("exit status: 3") && text.contains("| 30") && text.contains("| bad"),
+            text.contains("exit status: 3")
+                && text.contains("| 30")
+                && !text.contains("| 29")
+                && text.contains("| bad"),
             "{text}"
         );
         assert!(!text.contains("| 5\n"), "{text}");

@@ -238,7 +238,7 @@ impl Package {
         let log = tempfile::NamedTempFile::new()?;
         let mut command = Command::new("dpkg-deb");
         command.arg("--extract").arg(&self.path).arg(folder);
-        command::run(&mut command, log.path(), |_| {})
+        command::run(&mut command, log.path(), |_| true)
             .with_context(|| format!("cannot unpack {}", self.path.display()))
     }
 }

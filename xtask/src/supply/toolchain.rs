@@ -30,7 +30,7 @@ pub(super) fn targets(report: &Reporter) -> Result<()> {
         .args(["target", "add"])
         .args(&missing)
         .current_dir(workspace::root());
-    command::run(&mut rustup, log.path(), |_| {}).with_context(|| {
+    command::run(&mut rustup, log.path(), |_| true).with_context(|| {
         format!(
             "cannot add the compiler's targets\n  mend: with the network there, run `{command}`"
         )
