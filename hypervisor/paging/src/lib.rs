@@ -5,6 +5,9 @@
 //! entry, so it either happens or does not.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 mod change;
 mod ept;
 mod format;
