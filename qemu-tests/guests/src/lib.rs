@@ -1,2 +1,78 @@
-//! What the tiny guests share.
+//! What the tiny guests share: a guest is a handful of claims about its machine, each a function with a name that
+//! states it. It prints a line for each, and switches its machine off.
+//!
+//! ```text
+//! guest: claims 2
+//! guest: pass absent_port_reads_ones
+//! guest: fail absent_port_swallows_writes qemu-tests/guests/src/bin/ports.rs:20 read 0x5a
+//! guest: done passed=1 failed=1
+//! ```
+//!
+//! A guest has one processor and all of its machine; nothing here is made for more.
 #![no_std]
+
+pub mod cpu;
+mod heap;
+pub mod interrupt;
+pub mod ioapic;
+pub mod lapic;
+pub mod mmio;
+pub mod msr;
+pub mod paging;
+pub mod port;
+pub mod power;
+pub mod segments;
+pub mod serial;
+pub mod slot;
+pub mod start;
+pub mod trap;
+pub mod uart;
+pub mod user;
+pub mod verdict;
+
+pub use spec;
+
+/// The claims of a guest that starts in 64-bit mode, in the order in which they are tried.
+#[macro_export]
+macro_rules! guest {
+    ($($claim:path),+ $(,)?) => {
+        $crate::claims!($($claim),+);
+        core::arch::global_asm!(
+            ".section .start, \"ax\"",
+            ".global _start",
+            "_start:",
+            "jmp {start}",
+            ".text",
+            start = sym start_long,
+        );
+    };
+}
+
+/// The claims of a guest whose start is its own; it goes on at `start_long` in 64-bit mode, RSI as at its start.
+#[macro_export]
+macro_rules! claims {
+    ($($claim:path),+ $(,)?) => {
+        extern "C" fn guest_main() {
+            $crate::verdict::try_all(&[$((stringify!($claim), $claim)),+]);
+        }
+
+        // UNSAFETY: the first instructions, which make a stack.
+        #[allow(unsafe_code)]
+        #[unsafe(naked)]
+        extern "C" fn start_long() -> ! {
+            core::arch::naked_asm!(
+                "lea rsp, [rip + {stack}]",
+                "add rsp, {size}",
+                "mov rdi, rsi",
+                "lea rsi, [rip + {main}]",
+                "xor ebp, ebp",
+                "call {begin}",
+                "ud2",
+                stack = sym $crate::start::STACK,
+                size = const $crate::start::STACK_SIZE,
+                main = sym guest_main,
+                begin = sym $crate::start::begin,
+            )
+        }
+    };
+}

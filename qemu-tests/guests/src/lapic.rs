@@ -1,0 +1,122 @@
+//! The local APIC, in either mode: a register has the same number in both.
+
+use crate::slot::Slot;
+use crate::trap::Trap;
+use crate::{cpu, mmio, msr};
+use spec::Msr;
+use spec::apic::{Lvt, Svr, register};
+use spec::msr::ApicBase;
+
+/// Where its registers are in xAPIC mode.
+pub const BASE: u64 = spec::apic::DEFAULT_BASE.0;
+/// Vector of spurious interrupts.
+pub const SPURIOUS: u8 = 0xff;
+
+static X2APIC: Slot<bool> = Slot::new(false);
+
+/// The number of the MSR that is a register in x2APIC mode.
+#[must_use]
+pub const fn msr_of(register: u8) -> Msr {
+    Msr(spec::msr::X2APIC_FIRST.0 + register as u32)
+}
+
+/// The address of a register in xAPIC mode.
+#[must_use]
+pub const fn address_of(register: u8) -> u64 {
+    BASE + ((register as u64) << 4)
+}
+
+/// Goes over to x2APIC mode, from which there is no way back but through a disabled APIC.
+///
+/// # Errors
+/// The exception.
+pub fn enter_x2apic() -> Result<(), Trap> {
+    let base = msr::read(spec::msr::APIC_BASE)?;
+    msr::write(spec::msr::APIC_BASE, base | ApicBase::EXTD.bits())?;
+    X2APIC.set(true);
+    Ok(())
+}
+
+/// Goes back to xAPIC mode; all state is lost.
+///
+/// # Errors
+/// The exception.
+pub fn leave_x2apic() -> Result<(), Trap> {
+    let base = msr::read(spec::msr::APIC_BASE)?;
+    let off = base & !(ApicBase::EXTD | ApicBase::EN).bits();
+    msr::write(spec::msr::APIC_BASE, off)?;
+    msr::write(spec::msr::APIC_BASE, off | ApicBase::EN.bits())?;
+    X2APIC.set(false);
+    Ok(())
+}
+
+/// Which mode it is in.
+#[must_use]
+pub fn is_x2apic() -> bool {
+    X2APIC.get()
+}
+
+/// Reads a register; what faults reads as all ones.
+#[must_use]
+pub fn read(register: u8) -> u32 {
+    if is_x2apic() {
+        msr::read(msr_of(register)).map_or(u32::MAX, |value| value as u32)
+    } else {
+        mmio::read32(address_of(register))
+    }
+}
+
+/// Writes a register.
+///
+/// # Errors
+/// The exception, in x2APIC mode.
+pub fn write(register: u8, value: u32) -> Result<(), Trap> {
+    if is_x2apic() {
+        msr::write(msr_of(register), value.into())
+    } else {
+        mmio::write32(address_of(register), value);
+        Ok(())
+    }
+}
+
+/// Switches it on, as an operating system does.
+///
+/// # Errors
+/// The exception.
+pub fn enable() -> Result<(), Trap> {
+    write(register::SVR, Svr::ENABLE.bits() | u32::from(SPURIOUS))?;
+    write(register::TPR, 0)
+}
+
+/// Ends the interrupt in service. Not by [`msr::write`], whose attempt may be what was interrupted.
+pub(crate) fn end_of_interrupt() {
+    if is_x2apic() {
+        msr::write_plain(msr_of(register::EOI), 0);
+    } else {
+        mmio::write32(address_of(register::EOI), 0);
+    }
+}
+
+/// Whether a vector's bit is set in one of the three sets of eight words: ISR, TMR, IRR.
+#[must_use]
+pub fn has(set: u8, vector: u8) -> bool {
+    read(set + (vector >> 5)) & 1 << (vector & 31) != 0
+}
+
+/// The timer's entry.
+///
+/// # Errors
+/// The exception.
+pub fn set_timer(mode: Lvt, vector: u8) -> Result<(), Trap> {
+    write(register::LVT_TIMER, mode.bits() | u32::from(vector))
+}
+
+/// Arms the TSC deadline, `ticks` from now; says for when.
+///
+/// # Errors
+/// The exception.
+pub fn arm(ticks: u64) -> Result<u64, Trap> {
+    let when = cpu::tsc() + ticks;
+    msr::write(spec::msr::TSC_DEADLINE, when)?;
+    Ok(when)
+}

@@ -1,0 +1,70 @@
+//! Page tables: the first 4 GiB one to one, open to ring 3, and a window of small pages at 4 GiB.
+// UNSAFETY: page-table entries, and CR3.
+#![allow(unsafe_code)]
+
+use crate::start::Pages;
+use core::arch::asm;
+use spec::PAGE_SIZE;
+
+/// The first address of the window, which has 512 pages.
+pub const WINDOW: u64 = 4 << 30;
+
+/// The page is there
+pub const PRESENT: u64 = 1 << 0;
+/// It may be written
+pub const WRITE: u64 = 1 << 1;
+/// Ring 3 may use it
+pub const USER: u64 = 1 << 2;
+/// A bit that must be zero: beyond the processor's physical addresses
+pub const RESERVED: u64 = 1 << 51;
+const LARGE: u64 = 1 << 7;
+
+static PML4: Pages<4096> = Pages::new();
+static PDPT: Pages<4096> = Pages::new();
+static DIRECTORIES: Pages<{ 5 * 4096 }> = Pages::new();
+static TABLE: Pages<4096> = Pages::new();
+
+/// Writes entry `index` of the table at `table`, which is one of the above.
+fn set<const SIZE: usize>(table: &Pages<SIZE>, index: usize, entry: u64) {
+    assert!(index < SIZE / 8);
+    // SAFETY: within the table; what is mapped one to one never changes after `enter`.
+    unsafe {
+        (table.address() as *mut u64)
+            .add(index)
+            .write_volatile(entry)
+    };
+}
+
+/// Makes the tables and goes over to them.
+pub(crate) fn enter() {
+    const ALL: u64 = PRESENT | WRITE | USER;
+    set(&PML4, 0, PDPT.address() | ALL);
+    for n in 0..5 {
+        set(
+            &PDPT,
+            n,
+            (DIRECTORIES.address() + n as u64 * PAGE_SIZE) | ALL,
+        );
+    }
+    for n in 0..4 * 512 {
+        set(&DIRECTORIES, n, (n as u64) << 21 | LARGE | ALL);
+    }
+    set(&DIRECTORIES, 4 * 512, TABLE.address() | ALL);
+    // SAFETY: all that is in use stays where it was.
+    unsafe { asm!("mov cr3, {}", in(reg) PML4.address()) };
+}
+
+/// The physical address of the tables, as CR3 has it.
+#[must_use]
+pub fn root() -> u64 {
+    PML4.address()
+}
+
+/// Maps a page of the window, and says where it is.
+pub fn map(page: usize, entry: u64) -> u64 {
+    set(&TABLE, page, entry);
+    let linear = WINDOW + page as u64 * PAGE_SIZE;
+    // SAFETY: the window holds nothing that the compiler knows of.
+    unsafe { asm!("invlpg [{}]", in(reg) linear) };
+    linear
+}

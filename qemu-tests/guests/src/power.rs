@@ -1,0 +1,23 @@
+//! Power-off and reset, as ACPI has them.
+
+use crate::port;
+use spec::acpi_pm::{RESET_VALUE, SLP_TYP_S5, SleepControl, offset};
+
+/// First of the ACPI ports; a guest with ACPI reads it from the FADT.
+pub const BASE: u16 = 0x600;
+
+/// Enters S5.
+pub fn off() -> ! {
+    let s5 = SLP_TYP_S5 << SleepControl::SLP_TYP.bits().trailing_zeros();
+    let port = BASE + u16::from(offset::SLEEP_CONTROL);
+    loop {
+        port::out8(port, SleepControl::SLP_EN.bits() | s5);
+    }
+}
+
+/// Resets the machine.
+pub fn reset() -> ! {
+    loop {
+        port::out8(BASE + u16::from(offset::RESET), RESET_VALUE);
+    }
+}

@@ -1,0 +1,243 @@
+//! Exceptions: an instruction that is expected to fault goes on behind itself, and one can look at what it raised.
+// UNSAFETY: the interrupt descriptor table and its stubs.
+#![allow(unsafe_code)]
+
+use crate::segments::{self, Pointer};
+use crate::slot::Slot;
+use crate::start::Pages;
+use crate::{cpu, interrupt, power, say, user};
+use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicU64, Ordering};
+use spec::Vector;
+use spec::cpu::{Rflags, vector};
+
+/// An exception as its handler found it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Trap {
+    /// Which
+    pub vector: Vector,
+    /// Its error code, 0 for those that have none
+    pub error_code: u64,
+    /// The instruction that was to be executed next
+    pub rip: u64,
+    /// The code segment, with the privilege level
+    pub cs: u64,
+    /// Flags
+    pub rflags: u64,
+    /// CR2, which only page faults set
+    pub cr2: u64,
+}
+
+impl Trap {
+    /// Whether this is #GP(0).
+    #[must_use]
+    pub fn is_gp0(&self) -> bool {
+        self.vector == vector::GP && self.error_code == 0
+    }
+
+    /// Whether this is #UD.
+    #[must_use]
+    pub fn is_ud(&self) -> bool {
+        self.vector == vector::UD
+    }
+}
+
+/// What the stubs leave on the stack.
+#[repr(C)]
+pub struct Frame {
+    /// R15 to RAX
+    pub gprs: [u64; 15],
+    /// Which of the 256
+    pub vector: u64,
+    /// Error code, or 0
+    pub error_code: u64,
+    /// What IRETQ takes, from here on
+    pub rip: u64,
+    /// Code segment
+    pub cs: u64,
+    /// Flags
+    pub rflags: u64,
+    /// Stack pointer
+    pub rsp: u64,
+    /// Stack segment
+    pub ss: u64,
+}
+
+/// Where an exception goes on; 0 if none is expected. [`attempt!`] sets it.
+pub static RESUME: AtomicU64 = AtomicU64::new(0);
+static LAST: Slot<Option<Trap>> = Slot::new(None);
+
+/// The exception since the last call, if there was one.
+pub fn take() -> Option<Trap> {
+    RESUME.store(0, Ordering::Relaxed);
+    let last = LAST.get();
+    LAST.set(None);
+    last
+}
+
+/// Executes an instruction that may fault, with operands as `asm!` has them: `Err` is the exception. It must leave R11
+/// and the stack pointer alone; `options` cannot be given.
+///
+/// # Safety
+/// As for the instruction.
+#[macro_export]
+macro_rules! attempt {
+    ($($instruction:literal),+ $(, $($operand:tt)*)?) => {{
+        core::arch::asm!(
+            "lea r11, [rip + 77f]",
+            "mov [rip + {resume}], r11",
+            $($instruction,)+
+            "77:",
+            resume = sym $crate::trap::RESUME,
+            out("r11") _,
+            $($($operand)*)?
+        );
+        match $crate::trap::take() {
+            None => Ok(()),
+            Some(trap) => Err(trap),
+        }
+    }};
+}
+
+/// What single-stepping has seen: the addresses after each instruction, and DR6.
+pub mod steps {
+    use super::{AtomicU64, Ordering, Slot};
+
+    /// The most that are kept.
+    pub const MOST: usize = 32;
+    /// How many there were.
+    pub static COUNT: AtomicU64 = AtomicU64::new(0);
+    /// Whether debug exceptions are steps to be counted.
+    pub static ON: Slot<bool> = Slot::new(false);
+    static SEEN: [Slot<(u64, u64)>; MOST] = [const { Slot::new((0, 0)) }; MOST];
+
+    pub(super) fn note(rip: u64, dr6: u64) {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        if let Some(slot) = SEEN.get(count as usize) {
+            slot.set((rip, dr6));
+        }
+    }
+
+    /// RIP and DR6 of a step.
+    #[must_use]
+    pub fn seen(at: usize) -> Option<(u64, u64)> {
+        let count = COUNT.load(Ordering::Relaxed);
+        ((at as u64) < count)
+            .then(|| SEEN.get(at).map(Slot::get))
+            .flatten()
+    }
+}
+
+extern "C" fn on_trap(frame: &mut Frame) {
+    let vector = Vector(frame.vector as u8);
+    if vector.0 == user::LEAVE && frame.cs & 3 == 3 {
+        resume(frame);
+        return;
+    }
+    if vector.0 >= 32 || vector == vector::NMI {
+        interrupt::on_interrupt(vector, frame);
+        return;
+    }
+    let dr6 = cpu::dr6();
+    if vector == vector::DB && steps::ON.get() {
+        steps::note(frame.rip, dr6);
+        cpu::clear_dr6();
+        return;
+    }
+    let trap = Trap {
+        vector,
+        error_code: frame.error_code,
+        rip: frame.rip,
+        cs: frame.cs,
+        rflags: frame.rflags,
+        cr2: cpu::cr2(),
+    };
+    if RESUME.load(Ordering::Relaxed) == 0 || LAST.get().is_some() {
+        let _ = crate::verdict::broken(file!(), line!(), format_args!("{trap:#x?}"));
+        say!("guest: done early");
+        power::off();
+    }
+    LAST.set(Some(trap));
+    resume(frame);
+}
+
+/// Goes on where [`RESUME`] says, in ring 0.
+fn resume(frame: &mut Frame) {
+    frame.rip = RESUME.load(Ordering::Relaxed);
+    frame.rflags &= !Rflags::TF.bits();
+    if frame.cs & 3 == 3 {
+        frame.rsp = user::STACK_POINTER.load(Ordering::Relaxed);
+    }
+    frame.cs = segments::CODE.into();
+    frame.ss = segments::DATA.into();
+}
+
+// A stub has 16 bytes. Those of vectors for which the processor pushes no error code push a zero.
+global_asm!(
+    ".balign 16",
+    "{stubs}:",
+    ".set n, 0",
+    ".rept 256",
+    ".balign 16",
+    ".if !(n == 8 || (n >= 10 && n <= 14) || n == 17 || n == 21 || n == 29 || n == 30)",
+    "push 0",
+    ".endif",
+    "push n",
+    "jmp {common}",
+    ".set n, n + 1",
+    ".endr",
+    "{common}:",
+    "push rax; push rcx; push rdx; push rbx; push rbp; push rsi; push rdi; push r8",
+    "push r9; push r10; push r11; push r12; push r13; push r14; push r15",
+    "cld",
+    "mov rdi, rsp",
+    "call {on_trap}",
+    "pop r15; pop r14; pop r13; pop r12; pop r11; pop r10; pop r9; pop r8",
+    "pop rdi; pop rsi; pop rbp; pop rbx; pop rdx; pop rcx; pop rax",
+    "add rsp, 16",
+    "iretq",
+    stubs = sym stubs,
+    common = sym common,
+    on_trap = sym on_trap,
+);
+
+unsafe extern "C" {
+    fn stubs();
+    fn common();
+}
+
+static IDT: Pages<4096> = Pages::new();
+
+/// Fills the interrupt descriptor table and loads it.
+pub fn install() {
+    let first = stubs as *const () as u64;
+    let table = IDT.address() as *mut [u64; 2];
+    for n in 0..256u64 {
+        let stub = first + 16 * n;
+        let open = matches!(n as u8, 3 | 4 | user::LEAVE);
+        let rights = 0x8e00 | if open { 0x6000 } else { 0 };
+        let ist = if n == u64::from(vector::DF.0) {
+            segments::IST_DOUBLE_FAULT
+        } else {
+            0
+        };
+        // SDM vol. 3, "64-Bit Mode IDT": an interrupt gate.
+        let low = stub & 0xffff
+            | u64::from(segments::CODE) << 16
+            | u64::from(ist) << 32
+            | rights << 32
+            | (stub >> 16 & 0xffff) << 48;
+        // SAFETY: 256 entries of 16 bytes fill the page.
+        unsafe { table.add(n as usize).write_volatile([low, stub >> 32]) };
+    }
+    let pointer = Pointer::new(IDT.address(), 4096);
+    // SAFETY: the table was just filled, and stays.
+    unsafe { asm!("lidt [{}]", in(reg) &raw const pointer) };
+}
+
+/// Takes the interrupt descriptor table away: the next exception is a triple fault.
+pub fn uninstall() {
+    let pointer = Pointer::new(IDT.address(), 1);
+    // SAFETY: ends the machine, at worst.
+    unsafe { asm!("lidt [{}]", in(reg) &raw const pointer) };
+}
