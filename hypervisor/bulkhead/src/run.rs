@@ -83,10 +83,11 @@ fn stop(reason: core::fmt::Arguments<'_>) -> ! {
 
 /// Runs a vCPU until its VM ends.
 fn run(core: &mut Core, guest: &Guest, vcpu: &mut Vcpu) -> Stop {
+    let mailbox = guest.vm.mailbox(&vcpu.software);
     let mut exited = hw::tsc::now();
     loop {
         let now = hw::tsc::now();
-        if !vcpu.prepare(&guest.vm, now) {
+        if !vcpu.prepare(mailbox, now) {
             // Nothing to do until an interrupt: of the host, or of the guest's timer.
             vcpu.software.statistics.spent(exited, now);
             core.sleep(vcpu.software.deadline());

@@ -21,7 +21,7 @@ use spec::memory_type::MemoryType;
 use spec::state::StartState;
 use spec::vmx_controls::SecondaryControls;
 use spec::{Gpa, Hpa, PAGE_SIZE, Ticks};
-use vm::Vm;
+use vm::{Mailbox, Vm, Wants};
 use vmx::{Effect, HostState, Pointers, Setup, Vmcs};
 
 /// The VPID of the only vCPU. Zero is the host's.
@@ -124,26 +124,9 @@ impl Vcpu {
     /// Puts into the VMCS what the next entry delivers, and the time at which it must end. `false` if the vCPU sleeps and
     /// nothing wakes it.
     #[inline]
-    pub(crate) fn prepare(&mut self, vm: &Vm<GuestRam, GuestLine>, now: Ticks) -> bool {
-        let wants = self.software.wants(vm.mailbox(&self.software), now);
-        if wants.nmi {
-            if self.vmx.can_take_nmi(&self.vmcs) {
-                let _ = self.vmx.inject(&mut self.vmcs, Event::Nmi);
-                self.software.nmi_taken();
-            }
-            self.vmx
-                .request_nmi_window(&mut self.vmcs, self.software.nmi_waits());
-        }
-        let mut window = false;
-        if let Some(vector) = wants.interrupt {
-            if self.vmx.can_take_interrupt(&self.vmcs) {
-                let _ = self.vmx.inject(&mut self.vmcs, Event::Interrupt(vector));
-                self.software.taken(vector);
-                window = self.software.lapic.deliverable().is_some();
-            } else {
-                window = true;
-            }
-        }
+    pub(crate) fn prepare(&mut self, mailbox: &Mailbox, now: Ticks) -> bool {
+        let wants = self.software.wants(mailbox, now);
+        let window = wants != Wants::default() && self.deliver(wants);
         if self.software.halted {
             return false;
         }
@@ -162,7 +145,30 @@ impl Vcpu {
         true
     }
 
+    /// Puts an event into the VMCS if the guest can take it now; says whether to exit as soon as it can take another interrupt.
+    #[inline(never)]
+    fn deliver(&mut self, wants: Wants) -> bool {
+        if wants.nmi {
+            if self.vmx.can_take_nmi(&self.vmcs) {
+                let _ = self.vmx.inject(&mut self.vmcs, Event::Nmi);
+                self.software.nmi_taken();
+            }
+            self.vmx
+                .request_nmi_window(&mut self.vmcs, self.software.nmi_waits());
+        }
+        let Some(vector) = wants.interrupt else {
+            return false;
+        };
+        if !self.vmx.can_take_interrupt(&self.vmcs) {
+            return true;
+        }
+        let _ = self.vmx.inject(&mut self.vmcs, Event::Interrupt(vector));
+        self.software.taken(vector);
+        self.software.lapic.deliverable().is_some()
+    }
+
     /// Does what lies outside the VMCS; says if the VM ends.
+    #[inline(never)]
     pub(crate) fn carry_out(
         &mut self,
         vm: &Vm<GuestRam, GuestLine>,

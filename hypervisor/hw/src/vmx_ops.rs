@@ -132,13 +132,17 @@ fn outcome(carry: u8, zero: u8) -> Result<(), VmFail> {
     Ok(())
 }
 
+/// No field has this encoding: bit 31 is reserved (SDM vol. 3, "Field Encoding in VMCS").
+const NO_FIELD: u32 = u32::MAX;
+
 /// The VMCS that is current on this core.
 ///
 /// Not `Send`: VMREAD and VMWRITE reach the current VMCS of the core that executes them.
 #[derive(Debug)]
 pub struct CurrentVmcs {
     region: Hpa,
-    failed: Cell<Option<Field>>,
+    /// Encoding of a field whose access failed, or [`NO_FIELD`]
+    failed: Cell<u32>,
     not_send: core::marker::PhantomData<*mut ()>,
 }
 
@@ -167,7 +171,7 @@ impl CurrentVmcs {
         outcome(carry, zero)?;
         Ok(Self {
             region,
-            failed: Cell::new(None),
+            failed: Cell::new(NO_FIELD),
             not_send: core::marker::PhantomData,
         })
     }
@@ -186,10 +190,16 @@ impl CurrentVmcs {
         outcome(carry, zero)
     }
 
-    /// The first field whose read or write failed since the last call: a bug of ours. Reads gave zero.
+    /// The last field whose read or write failed since the last call: a bug of ours. Reads gave zero.
     #[must_use]
+    #[inline]
     pub fn take_failure(&self) -> Option<Field> {
-        self.failed.take()
+        let field = self.failed.get();
+        if field == NO_FIELD {
+            return None;
+        }
+        self.failed.set(NO_FIELD);
+        Some(Field(field))
     }
 
     /// Error number of the last VM entry or VMX instruction that failed.
@@ -206,30 +216,35 @@ impl vmx::Vmcs for CurrentVmcs {
     #[inline]
     fn read(&self, field: Field) -> u64 {
         let value: u64;
-        let failed: u8;
-        // SAFETY: a VMCS is current per `load`; VMREAD of any field number is harmless.
+        // One branch, taken when all is well, is all that the check costs: fields are read on every exit.
+        // SAFETY: a VMCS is current per `load`; VMREAD of any field number is harmless. The pointer is to our own cell.
         unsafe {
-            asm!("vmread {}, {}", "setbe {}", out(reg) value, in(reg) u64::from(field.0),
-                out(reg_byte) failed, options(nostack));
-        }
-        if failed != 0 {
-            self.failed.set(Some(field));
-            return 0;
+            asm!(
+                "vmread {value}, {field}",
+                "ja 2f",
+                "mov [{failed}], {field:e}",
+                "xor {value:e}, {value:e}",
+                "2:",
+                value = out(reg) value, field = in(reg) u64::from(field.0),
+                failed = in(reg) self.failed.as_ptr(), options(nostack)
+            );
         }
         value
     }
 
     #[inline]
     fn write(&mut self, field: Field, value: u64) {
-        let failed: u8;
         // SAFETY: a VMCS is current per `load`. What is written decides what the guest may do: `vmx` makes those
-        // values from the capabilities and the plan, and its checker judges them.
+        // values from the capabilities and the plan, and its checker judges them. The pointer is to our own cell.
         unsafe {
-            asm!("vmwrite {}, {}", "setbe {}", in(reg) u64::from(field.0), in(reg) value,
-                out(reg_byte) failed, options(nostack));
-        }
-        if failed != 0 {
-            self.failed.set(Some(field));
+            asm!(
+                "vmwrite {field}, {value}",
+                "ja 2f",
+                "mov [{failed}], {field:e}",
+                "2:",
+                value = in(reg) value, field = in(reg) u64::from(field.0),
+                failed = in(reg) self.failed.as_ptr(), options(nostack)
+            );
         }
     }
 }
