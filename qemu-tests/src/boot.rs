@@ -23,6 +23,7 @@ pub struct Boot {
     machine: Machine,
     script: Vec<(String, String)>,
     ends: Ends,
+    qemu: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +48,7 @@ impl Boot {
             },
             script: Vec::new(),
             ends: Ends::default(),
+            qemu: false,
         }
     }
 
@@ -129,6 +131,13 @@ impl Boot {
         self
     }
 
+    /// Boots in QEMU without VT-x, whose machine is another than Bochs's; its emulated seconds are the wall clock's.
+    #[must_use]
+    pub fn on_qemu(mut self) -> Boot {
+        self.qemu = true;
+        self
+    }
+
     /// Logical processors of the machine: 1 unless said.
     #[must_use]
     pub fn cpus(mut self, count: u32) -> Boot {
@@ -170,7 +179,11 @@ impl Boot {
     /// When it does not come to the end that the test wants to see, or the hypervisor touched an unknown MSR. The
     /// error shows the serial line.
     pub fn run(self) -> Result<Outcome> {
-        let runner = tools::runner()?;
+        let runner = if self.qemu {
+            tools::qemu()?
+        } else {
+            tools::bochs()?
+        };
         let folder = tempfile::Builder::new().prefix("bulkhead-").tempdir()?;
         let disk = folder.path().join("disk.img");
         self.contents()?.write(&disk)?;

@@ -24,11 +24,19 @@ impl Ends {
     /// The expression that must be on the serial line.
     pub(crate) fn line(&self) -> Option<String> {
         match self {
-            Ends::Off => Some(format!("{}{}", verdict::OFF, verdict::POWERED_OFF)),
-            Ends::Stopped => Some(format!("{}last-guest-stopped", verdict::OFF)),
+            Ends::Off | Ends::Stopped => Some(verdict::OFF.to_owned()),
             Ends::Refused => Some(verdict::FATAL.to_owned()),
             Ends::Seen(line) => Some(line.clone()),
             Ends::Crash(_) => None,
+        }
+    }
+
+    /// The reason for which the hypervisor must have switched the machine off, in the last line of all.
+    pub(crate) fn reason(&self) -> Option<&'static str> {
+        match self {
+            Ends::Off => Some(verdict::POWERED_OFF),
+            Ends::Stopped => Some("last-guest-stopped"),
+            _ => None,
         }
     }
 

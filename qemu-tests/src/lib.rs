@@ -34,7 +34,8 @@ pub use xtask::image::Source;
 pub use xtask::machine::End;
 pub use xtask::supply::Suite;
 
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::{Arguments, Completion, Trial};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use std::process::ExitCode;
 
 /// A test by its function's name. With `long`, it runs only when asked for (`cargo xtask test --all`).
@@ -55,8 +56,23 @@ pub fn test(name: &str, body: impl FnOnce() -> anyhow::Result<()> + Send + 'stat
     })
 }
 
+/// A test that needs QEMU, which a machine may lack: there it is ignored, and says so.
+pub fn qemu_test(name: &str, body: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> Trial {
+    Trial::ignorable_test(name, move || {
+        if !xtask::tools::has_qemu() {
+            return Ok(Completion::ignored_with("this host has no QEMU"));
+        }
+        body().map_err(|error| format!("{error:#}"))?;
+        Ok(Completion::Completed)
+    })
+}
+
 /// Runs the tests of a target, side by side on all cores, as the command line asks.
 #[must_use]
 pub fn main(tests: Vec<Trial>) -> ExitCode {
+    // Else the emulators would go on when xtask, and cargo with it, is killed.
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        eprintln!("not bound to the parent process: {error}");
+    }
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }

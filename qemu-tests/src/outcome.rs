@@ -6,6 +6,7 @@ use crate::unknown_msr;
 use anyhow::{Context, Result, bail, ensure};
 use regex::{Captures, Regex};
 use xtask::machine::{End, Finished};
+use xtask::verdict::Verdict;
 
 /// Lines of the serial port that a failure shows.
 const SHOWN: usize = 100;
@@ -44,6 +45,15 @@ impl Outcome {
     pub(crate) fn judge(&self, ends: &Ends) -> Result<()> {
         if let Some(line) = ends.line() {
             self.expect_line(&line)?;
+        }
+        if let Some(reason) = ends.reason() {
+            let mut verdict = Verdict::default();
+            verdict.feed(self.serial.as_bytes());
+            ensure!(
+                verdict.off() == Some(reason),
+                "the last line is not the hypervisor's `machine: off reason={reason}`\n{}",
+                self.tail()
+            );
         }
         ensure!(
             ends.agree_with(&self.end),
@@ -176,6 +186,22 @@ mod tests {
             ..outcome(OFF, "")
         };
         assert!(stopped.judge(&Ends::Off).is_err());
+    }
+
+    #[test]
+    fn a_guest_cannot_end_a_run_by_a_word() {
+        let stopped = "  100 0 - info bulkhead: machine: off reason=last-guest-stopped\r\n";
+        assert!(
+            outcome(&format!("{OFF}{stopped}"), "")
+                .judge(&Ends::Off)
+                .is_err()
+        );
+        assert!(
+            outcome(&format!("{OFF}{stopped}"), "")
+                .judge(&Ends::Stopped)
+                .is_ok()
+        );
+        assert!(outcome(&format!("{OFF}# "), "").judge(&Ends::Off).is_err());
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl Talk {
         let mut over = false;
         loop {
             match queue.recv_timeout(if over { SILENCE } else { STUCK }) {
+                Ok(Some(_)) if running.overdue() => return Ok(Line::Left),
                 Ok(Some(piece)) => over |= self.hear(&piece, &keys),
                 Ok(None) | Err(RecvTimeoutError::Disconnected) => return Ok(Line::Closed),
                 Err(RecvTimeoutError::Timeout) if over => return Ok(Line::Left),

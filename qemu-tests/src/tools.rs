@@ -35,10 +35,16 @@ pub(crate) fn guest(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("there is no tiny guest `{name}`"))
 }
 
-/// The emulator: always Bochs, whose ticks and log the tests rely on.
-pub(crate) fn runner() -> Result<&'static Runner> {
+/// The emulator of all tests but a few: Bochs, whose ticks and log the tests rely on.
+pub(crate) fn bochs() -> Result<&'static Runner> {
     static RUNNER: OnceLock<Result<Runner, String>> = OnceLock::new();
     once(&RUNNER, || xtask::tools::bochs(&Reporter::new()))
+}
+
+/// QEMU on software emulation.
+pub(crate) fn qemu() -> Result<&'static Runner> {
+    static RUNNER: OnceLock<Result<Runner, String>> = OnceLock::new();
+    once(&RUNNER, || xtask::tools::qemu_without_vtx(&Reporter::new()))
 }
 
 /// A Debian guest.

@@ -1,6 +1,6 @@
 //! Builds what runs on bare metal, each for its own target.
 
-use crate::workspace;
+use crate::{bound, workspace};
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{Message, TargetKind};
 use std::collections::BTreeMap;
@@ -28,8 +28,8 @@ pub struct Programs {
 /// The compiler's; it has said why on stderr.
 pub fn programs() -> Result<Programs> {
     Ok(Programs {
-        boot: only(cargo("boot", UEFI, "firmware")?, "boot")?,
-        hypervisor: only(cargo("bulkhead", BARE, "")?, "bulkhead")?,
+        boot: only(built("boot", UEFI, "firmware")?, "boot")?,
+        hypervisor: only(built("bulkhead", BARE, "")?, "bulkhead")?,
     })
 }
 
@@ -38,7 +38,7 @@ pub fn programs() -> Result<Programs> {
 /// # Errors
 /// The compiler's; it has said why on stderr.
 pub fn guests() -> Result<BTreeMap<String, PathBuf>> {
-    cargo("guests", BARE, "")
+    built("guests", BARE, "")
 }
 
 fn only(mut built: BTreeMap<String, PathBuf>, name: &str) -> Result<PathBuf> {
@@ -47,19 +47,29 @@ fn only(mut built: BTreeMap<String, PathBuf>, name: &str) -> Result<PathBuf> {
         .with_context(|| format!("cargo built no program `{name}`"))
 }
 
-/// Builds the programs of one package; cargo decides where they go, so that `CARGO_TARGET_DIR` holds.
-fn cargo(package: &str, target: &str, features: &str) -> Result<BTreeMap<String, PathBuf>> {
-    let mut child = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+/// Cargo at the root of the workspace, which does not outlive us.
+pub(crate) fn cargo(task: &str, arguments: &[&str]) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command
         .current_dir(workspace::root())
-        .args([
-            "build",
-            "--release",
-            "--quiet",
-            "--message-format=json-render-diagnostics",
-        ])
-        .args(["--package", package, "--bins", "--target", target])
-        .args(["--features", features])
-        .stdin(Stdio::null())
+        .arg(task)
+        .args(arguments);
+    let mut command = bound::to_us(&command);
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Builds the programs of one package; cargo decides where they go, so that `CARGO_TARGET_DIR` holds.
+fn built(package: &str, target: &str, features: &str) -> Result<BTreeMap<String, PathBuf>> {
+    let mut arguments = vec![
+        "--release",
+        "--quiet",
+        "--message-format=json-render-diagnostics",
+    ];
+    arguments.extend(["--package", package, "--bins", "--target", target]);
+    arguments.extend(["--features", features]);
+    let mut child = cargo("build", &arguments)
         .stdout(Stdio::piped())
         .spawn()
         .context("cargo could not be started")?;

@@ -1,5 +1,6 @@
 //! What xtask and the emulator tests share.
 
+mod bound;
 pub mod build;
 pub mod cli;
 pub mod config;

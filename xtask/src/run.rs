@@ -174,21 +174,22 @@ impl Pump {
     fn judge(&self, finished: &Finished) -> Outcome {
         let why = match (self.verdict.fatal(), self.verdict.off(), &finished.end) {
             (Some(line), ..) => line.to_owned(),
-            // An emulator that does not end although the machine is off was ended by us.
-            (None, Some(POWERED_OFF), End::PowerOff | End::Killed) => return Outcome::Off,
-            (None, Some(reason), End::PowerOff | End::Killed) => {
+            (None, Some(POWERED_OFF), End::PowerOff) => return Outcome::Off,
+            (None, Some(reason), End::PowerOff) => {
                 format!("the machine was switched off: {reason}")
             }
             (None, None, End::PowerOff) => {
-                "the machine was switched off by its firmware".to_owned()
+                "the machine went off without a word of the hypervisor's".to_owned()
             }
             (None, _, end) => end.to_string(),
         };
-        Outcome::Failed(format!(
-            "{why}\n--- end of the serial line ---\n{}\n--- end of the emulator's log ---\n{}",
-            self.tail,
-            Tail::of(&finished.log)
-        ))
+        let mut report = format!("{why}\n--- end of the serial line ---\n{}", self.tail);
+        let log = Tail::of(&finished.log).to_string();
+        if !log.is_empty() {
+            report.push_str("\n--- end of the emulator's log ---\n");
+            report.push_str(&log);
+        }
+        Outcome::Failed(report)
     }
 }
 
@@ -212,7 +213,13 @@ impl Tail {
 impl std::fmt::Display for Tail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text = String::from_utf8_lossy(&self.0);
-        let lines: Vec<&str> = text.lines().collect();
+        // Firmware clears the screen at each chance, which would wipe out what is shown here.
+        let text = console::strip_ansi_codes(&text);
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| line.chars().filter(|c| !c.is_control()).collect())
+            .filter(|line: &String| !line.trim().is_empty())
+            .collect();
         let from = lines.len().saturating_sub(TAIL);
         f.write_str(&lines[from..].join("\n"))
     }

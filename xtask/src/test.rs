@@ -1,10 +1,11 @@
 //! `cargo xtask test`: all that is checked before a change is taken, with one verdict at the end.
 
-use crate::{build, lints, workspace};
+use crate::build::{self, cargo};
+use crate::lints;
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is tested.
 #[derive(Clone, Debug)]
@@ -25,6 +26,14 @@ struct Tally {
     passed: u64,
     failed: u64,
     ignored: u64,
+    filtered: u64,
+}
+
+/// What has been run so far.
+struct Stages {
+    tally: Tally,
+    times: Vec<(&'static str, Duration)>,
+    since: Instant,
 }
 
 impl Tests {
@@ -34,33 +43,35 @@ impl Tests {
     /// When cargo does not start.
     pub fn run(&self) -> Result<ExitCode> {
         let start = Instant::now();
-        let mut tally = Tally::default();
+        let mut stages = Stages {
+            tally: Tally::default(),
+            times: Vec::new(),
+            since: start,
+        };
         if self.host && self.filter.is_none() {
             for (name, commands) in checks() {
-                tally.check(name, commands_pass(commands)?);
+                let passes = commands_pass(commands)?;
+                stages.check(name, passes);
             }
             let findings = lints::findings()?;
             findings.iter().for_each(|finding| println!("{finding}"));
-            tally.check("house rules", findings.is_empty());
+            stages.check("house rules", findings.is_empty());
         }
         if self.host {
-            tally.tests("tests on this host", self.cargo_test(&["--quiet"]))?;
+            stages.tests("tests on this host", self.cargo_test(&["--quiet"]))?;
             let harness = ["--quiet", "--package", "qemu-tests", "--lib"];
-            tally.tests("tests of the harness", self.cargo_test(&harness))?;
+            stages.tests("tests of the harness", self.cargo_test(&harness))?;
         }
         if self.emulator {
             let arguments = ["--package", "qemu-tests", "--test", "*"];
-            tally.tests("tests in the emulator", self.cargo_test(&arguments))?;
+            stages.tests("tests in the emulator", self.cargo_test(&arguments))?;
         }
-        let verdict = if tally.failed == 0 { "ok" } else { "FAILED" };
-        println!(
-            "\ntest result: {verdict}. {} passed; {} failed; {} ignored; finished in {:.2}s",
-            tally.passed,
-            tally.failed,
-            tally.ignored,
-            start.elapsed().as_secs_f64()
-        );
-        Ok(if tally.failed == 0 {
+        println!();
+        for (name, time) in &stages.times {
+            println!("{:>7.1} s  {name}", time.as_secs_f64());
+        }
+        println!("\n{}", stages.tally.verdict(start.elapsed()));
+        Ok(if stages.tally.failed == 0 {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
@@ -135,14 +146,22 @@ fn commands_pass(commands: Vec<Command>) -> Result<bool> {
     Ok(pass)
 }
 
-fn cargo(task: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .current_dir(workspace::root())
-        .arg(task)
-        .args(arguments)
-        .stdin(Stdio::null());
-    command
+impl Stages {
+    fn check(&mut self, name: &'static str, passes: bool) {
+        self.tally.check(name, passes);
+        self.end(name);
+    }
+
+    fn tests(&mut self, name: &'static str, command: Command) -> Result<()> {
+        self.tally.tests(name, command)?;
+        self.end(name);
+        Ok(())
+    }
+
+    fn end(&mut self, name: &'static str) {
+        self.times.push((name, self.since.elapsed()));
+        self.since = Instant::now();
+    }
 }
 
 impl Tally {
@@ -153,6 +172,19 @@ impl Tally {
         } else {
             self.failed += 1;
         }
+    }
+
+    /// The closing line, as cargo's test harness writes it.
+    fn verdict(&self, time: Duration) -> String {
+        format!(
+            "test result: {}. {} passed; {} failed; {} ignored; 0 measured; {} filtered out; finished in {:.2}s",
+            if self.failed == 0 { "ok" } else { "FAILED" },
+            self.passed,
+            self.failed,
+            self.ignored,
+            self.filtered,
+            time.as_secs_f64()
+        )
     }
 
     /// Runs a `cargo test`, shows what it says, and adds the counts of its summaries. One that fails without having
@@ -193,6 +225,7 @@ impl Tally {
                 "passed" => self.passed += number,
                 "failed" => self.failed += number,
                 "ignored" => self.ignored += number,
+                "filtered out" => self.filtered += number,
                 _ => {}
             }
         }
@@ -216,8 +249,17 @@ mod tests {
             Tally {
                 passed: 13,
                 failed: 4,
-                ignored: 2
+                ignored: 2,
+                filtered: 3
             }
+        );
+        let time = Duration::from_millis(1500);
+        let mut again = Tally::default();
+        again.summary(&tally.verdict(time));
+        assert_eq!(again, tally);
+        assert_eq!(
+            Tally::default().verdict(time),
+            "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s"
         );
     }
 
@@ -242,7 +284,7 @@ mod tests {
             Tally {
                 passed: 1,
                 failed: 2,
-                ignored: 0
+                ..Tally::default()
             }
         );
     }

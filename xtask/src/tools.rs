@@ -31,9 +31,10 @@ pub fn runner(choice: Choice, report: &Reporter) -> Result<Runner> {
         (Choice::Bochs, ..) => (bochs(report)?, "asked for"),
         (Choice::Auto, Err(why), _) => (bochs(report)?, why),
         (Choice::Auto, Ok(()), None) => (bochs(report)?, "nested KVM is here, but no QEMU for it"),
-        (Choice::Auto, Ok(()), Some(program)) => {
-            (qemu(program, true, report)?, "this host has nested KVM")
-        }
+        (Choice::Auto, Ok(()), Some(program)) => (
+            Runner::Qemu(qemu(program, true, report)?),
+            "this host has nested KVM",
+        ),
         (Choice::Qemu, nested, program) => {
             let program = program.with_context(|| {
                 format!(
@@ -41,7 +42,7 @@ pub fn runner(choice: Choice, report: &Reporter) -> Result<Runner> {
                 )
             })?;
             let why = nested.err().unwrap_or("asked for");
-            (qemu(program, nested.is_ok(), report)?, why)
+            (Runner::Qemu(qemu(program, nested.is_ok(), report)?), why)
         }
     };
     let name = match &runner {
@@ -69,15 +70,30 @@ pub fn bochs(report: &Reporter) -> Result<Runner> {
     }))
 }
 
-fn qemu(program: PathBuf, kvm: bool, report: &Reporter) -> Result<Runner> {
+fn qemu(program: PathBuf, kvm: bool, report: &Reporter) -> Result<Qemu> {
     let firmware = supply::firmware(report)?;
     let (code, vars) = (firmware.qemu_code, firmware.qemu_vars);
-    Ok(Runner::Qemu(Qemu {
+    Ok(Qemu {
         program,
         code,
         vars,
         kvm,
-    }))
+    })
+}
+
+/// QEMU without VT-x, on any host that has it.
+///
+/// # Errors
+/// When there is none, or its firmware cannot be fetched.
+pub fn qemu_without_vtx(report: &Reporter) -> Result<Runner> {
+    let program = find(QEMU).with_context(|| format!("there is no {QEMU}"))?;
+    Ok(Runner::Qemu(qemu(program, false, report)?))
+}
+
+/// Whether this host has QEMU.
+#[must_use]
+pub fn has_qemu() -> bool {
+    find(QEMU).is_some()
 }
 
 /// Finds a program on the path.

@@ -1,7 +1,9 @@
 //! What our own lines on the serial port say about the run.
 //!
-//! They share the line with a guest's console, which can imitate them: that can only spoil the guest's own run,
-//! because a run has succeeded only when the machine is off as well.
+//! They share the line with a guest's console, which can imitate them. An imitation cannot make a failed run look
+//! like a success: that needs the emulator's own word that the machine is off, which only the hypervisor can bring
+//! about, and the hypervisor's reason as the last line of all, which it prints after the last guest has come to its
+//! end. A guest that imitates a refusal or a panic spoils its own run, as it could by powering off.
 
 use regex::Regex;
 use std::sync::LazyLock;
@@ -24,6 +26,7 @@ const LONGEST: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
     line: Vec<u8>,
+    /// The reason of the last line, if that is the hypervisor's last
     off: Option<String>,
     fatal: Option<String>,
 }
@@ -46,16 +49,20 @@ impl Verdict {
         let is = |regex: &Option<Regex>| regex.as_ref().is_some_and(|regex| regex.is_match(&line));
         if is(&OFF_LINE) {
             self.off = line.trim().rsplit('=').next().map(str::to_owned);
+        } else if !line.trim().is_empty() {
+            self.off = None;
         }
         if self.fatal.is_none() && is(&FATAL_LINE) {
             self.fatal = Some(line.trim().to_owned());
         }
     }
 
-    /// Why the hypervisor switched the machine off, if it did.
+    /// Why the hypervisor switched the machine off, if its line that says so is the last of all.
     #[must_use]
     pub fn off(&self) -> Option<&str> {
-        self.off.as_deref()
+        self.off
+            .as_deref()
+            .filter(|_| self.line.trim_ascii().is_empty())
     }
 
     /// The line after which nothing will run.
@@ -91,6 +98,23 @@ mod tests {
         assert_eq!(
             verdict("echo machine: off reason=last-guest-powered-off\r\n").off(),
             None
+        );
+    }
+
+    #[test]
+    fn what_a_guest_prints_before_the_end_does_not_count() {
+        let imitation = format!("  1 0 - info bulkhead: machine: off reason={POWERED_OFF}\r\n");
+        for rest in [
+            "more",
+            "more\r\n",
+            "  2 0 - info bulkhead: vm: end reason=stopped\r\n",
+        ] {
+            assert_eq!(verdict(&format!("{imitation}{rest}")).off(), None, "{rest}");
+        }
+        let end = "  3 0 - info bulkhead: machine: off reason=last-guest-stopped\r\n";
+        assert_eq!(
+            verdict(&format!("{imitation}{end}\r\n")).off(),
+            Some("last-guest-stopped")
         );
     }
 

@@ -23,12 +23,13 @@ pub struct Qemu {
 impl Qemu {
     pub(super) fn start(&self, machine: &Machine, disk: &Path) -> Result<Running> {
         let folder = tempfile::Builder::new().prefix("bulkhead-").tempdir()?;
-        let log = folder.path().join("qemu.log");
+        // It has no log but its standard error.
+        let log = PathBuf::from("/dev/null");
         let serial = listen()?;
         let mut command = Command::new(&self.program);
         let vars = folder.path().join("vars.fd");
         std::fs::copy(&self.vars, &vars).with_context(|| self.vars.display().to_string())?;
-        command.args(self.arguments(machine, disk, &vars, &log, serial.local_addr()?.port()));
+        command.args(self.arguments(machine, disk, &vars, serial.local_addr()?.port()));
         // There is no limit on emulated time that works with KVM: emulated seconds are then the wall clock's.
         let limit = machine
             .limit
@@ -43,14 +44,7 @@ impl Qemu {
         Ok(running)
     }
 
-    fn arguments(
-        &self,
-        machine: &Machine,
-        disk: &Path,
-        vars: &Path,
-        log: &Path,
-        port: u16,
-    ) -> Vec<String> {
+    fn arguments(&self, machine: &Machine, disk: &Path, vars: &Path, port: u16) -> Vec<String> {
         let (accel, cpu) = if self.kvm {
             ("kvm", "host,+vmx")
         } else {
@@ -84,8 +78,6 @@ impl Qemu {
             "-action",
             "reboot=shutdown,shutdown=poweroff,panic=exit-failure".to_owned(),
         );
-        arg("-D", log.display().to_string());
-        arg("-d", "guest_errors".to_owned());
         args
     }
 }
