@@ -44,6 +44,9 @@ impl Vcpu {
             reason::EXCEPTION_OR_NMI => self.event(vmcs),
             reason::CR_ACCESS => self.cr_access(vmcs, gprs),
             reason::VMCALL => Exit::Hypercall,
+            // Hardware raises #GP for its privilege before it exits (SDM vol. 3, "Relative Priority of Faults and VM Exits").
+            // Bochs 3.0 exits first, and a guest's user mode must not change its kernel's XCR0 there either.
+            reason::XSETBV if privilege(vmcs) != 0 => Exit::Forbidden,
             reason::XSETBV => Exit::Xsetbv,
             reason::NMI_WINDOW => Exit::NmiWindow,
             reason::INVD | reason::WBINVD => Exit::CacheFlush,
@@ -248,6 +251,11 @@ impl Vcpu {
 const FS: usize = 4;
 /// Index of GS
 const GS: usize = 5;
+
+/// The current privilege level: that of the stack segment (SDM vol. 3, "Guest Register State").
+fn privilege(vmcs: &impl Vmcs) -> u64 {
+    vmcs.read(vmcs::GUEST_SS_RIGHTS) >> 5 & 3
+}
 
 fn msr_number(gprs: &Gprs) -> Msr {
     Msr(gprs.get(Gpr::Rcx) as u32)

@@ -26,7 +26,6 @@ fn the_hot_exits_read_the_reason_and_no_more() {
         (reason::INTERRUPT_WINDOW, Exit::InterruptWindow),
         (reason::NMI_WINDOW, Exit::NmiWindow),
         (reason::VMCALL, Exit::Hypercall),
-        (reason::XSETBV, Exit::Xsetbv),
         (reason::WBINVD, Exit::CacheFlush),
         (reason::INVD, Exit::CacheFlush),
         (reason::TRIPLE_FAULT, Exit::TripleFault),
@@ -43,6 +42,23 @@ fn the_hot_exits_read_the_reason_and_no_more() {
         let (mut vmcs, mut vcpu) = long();
         assert_eq!(exit(&mut vmcs, &mut vcpu, basic, 0, &gprs), expected);
         assert_eq!(vmcs.take_counts(), (1, 0), "{expected:?}");
+    }
+}
+
+#[test]
+fn xsetbv_is_for_ring_0() {
+    for (rights, expected) in [
+        (0xc093, Exit::Xsetbv),
+        (0xc0b3, Exit::Forbidden),
+        (0xc0f3, Exit::Forbidden),
+        // As 64-bit code has it after a null selector was loaded
+        (0x1_0000, Exit::Xsetbv),
+        (0x1_0060, Exit::Forbidden),
+    ] {
+        let (mut vmcs, mut vcpu) = long();
+        vmcs.set(GUEST_SS_RIGHTS, rights);
+        let found = exit(&mut vmcs, &mut vcpu, reason::XSETBV, 0, &Gprs::default());
+        assert_eq!(found, expected, "{rights:#x}");
     }
 }
 
