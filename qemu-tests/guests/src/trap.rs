@@ -28,18 +28,16 @@ pub struct Trap {
     pub cr2: u64,
 }
 
-impl Trap {
-    /// Whether this is #GP(0).
-    #[must_use]
-    pub fn is_gp0(&self) -> bool {
-        self.vector == vector::GP && self.error_code == 0
-    }
+/// What an attempt raised: vector and error code.
+pub type Raised = Option<(u8, u64)>;
+/// #UD
+pub const UD: Raised = Some((vector::UD.0, 0));
+/// #GP(0)
+pub const GP0: Raised = Some((vector::GP.0, 0));
 
-    /// Whether this is #UD.
-    #[must_use]
-    pub fn is_ud(&self) -> bool {
-        self.vector == vector::UD
-    }
+/// What came of an attempt: nothing, if it came through.
+pub fn raised<T>(attempt: Result<T, Trap>) -> Raised {
+    attempt.err().map(|trap| (trap.vector.0, trap.error_code))
 }
 
 /// What the stubs leave on the stack.
@@ -82,7 +80,7 @@ pub fn take() -> Option<Trap> {
 /// As for the instruction.
 #[macro_export]
 macro_rules! attempt {
-    ($($instruction:literal),+ $(, $($operand:tt)*)?) => {{
+    ($($instruction:literal)+ $(, $($operand:tt)*)?) => {{
         core::arch::asm!(
             "lea r11, [rip + 77f]",
             "mov [rip + {resume}], r11",
@@ -165,7 +163,7 @@ extern "C" fn on_trap(frame: &mut Frame) {
 fn resume(frame: &mut Frame) {
     frame.rip = RESUME.load(Ordering::Relaxed);
     frame.rflags &= !Rflags::TF.bits();
-    if frame.cs & 3 == 3 {
+    if frame.cs & 3 == 3 || frame.vector == u64::from(vector::DF.0) {
         frame.rsp = user::STACK_POINTER.load(Ordering::Relaxed);
     }
     frame.cs = segments::CODE.into();

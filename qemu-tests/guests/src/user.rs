@@ -11,18 +11,18 @@ pub static STACK_POINTER: AtomicU64 = AtomicU64::new(0);
 /// As [`attempt!`](crate::attempt), in ring 3 and with interrupts off.
 #[macro_export]
 macro_rules! attempt_in_user {
-    ($($instruction:literal),+ $(, $($operand:tt)*)?) => {
+    ($($instruction:literal)+ $(, $($operand:tt)*)?) => {
         $crate::attempt!(
-            "mov [rip + {stack}], rsp",
-            "push {ss}",
-            "push [rip + {stack}]",
-            "push 2",
-            "push {cs}",
-            "lea r11, [rip + 78f]",
-            "push r11",
-            "iretq",
-            "78:",
-            $($instruction,)+
+            "mov [rip + {stack}], rsp"
+            "push {ss}"
+            "push [rip + {stack}]"
+            "push 2"
+            "push {cs}"
+            "lea r11, [rip + 78f]"
+            "push r11"
+            "iretq"
+            "78:"
+            $($instruction)+
             "int {leave}",
             stack = sym $crate::user::STACK_POINTER,
             ss = const $crate::segments::USER_DATA,

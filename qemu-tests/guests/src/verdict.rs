@@ -2,7 +2,9 @@
 
 use crate::say;
 use crate::slot::Slot;
+use crate::trap::Trap;
 use core::fmt::Arguments;
+use core::panic::Location;
 
 /// A claim did not hold; it has been reported.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,14 @@ pub fn try_all(claims: &[(&'static str, Claim)]) {
         "guest: done passed={} failed={failed}",
         claims.len() - failed
     );
+}
+
+impl From<Trap> for Broken {
+    #[track_caller]
+    fn from(trap: Trap) -> Self {
+        let at = Location::caller();
+        broken(at.file(), at.line(), format_args!("raised {trap:x?}"))
+    }
 }
 
 /// Reports that the claim does not hold.
