@@ -10,7 +10,7 @@ use paging::{Ept, Level, Rights, Tables};
 use plan::bundle::{Bundle, Handover};
 use platform::cpuid::Facts;
 use platform::layout::ACPI_AREA;
-use platform::{AcpiFacts, CpuidPolicy, MemoryMap, MsrPolicy};
+use platform::{AcpiFacts, CpuidPolicy, MemoryMap, MsrPolicy, reset_vector};
 use ram::guest::Slot;
 use ram::{Extent, FrameTables, GuestRam};
 use seam::GuestMem;
@@ -105,7 +105,11 @@ impl Guest {
     pub(crate) fn reset(&mut self, bundle: &Bundle<'_>) -> Result<StartState, String> {
         self.vm.memory.scrub();
         self.vm.reset(chips(bundle.handover()));
-        for (at, table) in platform::acpi::build(&AcpiFacts { vcpus: VCPUS }) {
+        let firmware = (reset_vector::AT, reset_vector::code().to_vec());
+        for (at, table) in platform::acpi::build(&AcpiFacts { vcpus: VCPUS })
+            .into_iter()
+            .chain([firmware])
+        {
             self.vm
                 .memory
                 .write_from(at, &table)

@@ -11,6 +11,7 @@ pub mod control;
 pub mod cpuid;
 pub mod layout;
 pub mod msr;
+pub mod reset_vector;
 
 pub use acpi::AcpiFacts;
 pub use control::GeneralProtection;
