@@ -122,7 +122,7 @@ fn run(core: &mut Core, guest: &Guest, vcpu: &mut Vcpu) -> Stop {
         );
         let effect = vcpu.vmx.apply(&mut vcpu.vmcs, answer);
         if effect != Effect::None
-            && let Some(stop) = vcpu.carry_out(&guest.vm, effect)
+            && let Some(stop) = vcpu.carry_out(effect)
         {
             return stop;
         }

@@ -2,7 +2,6 @@
 // UNSAFETY: makes a VMCS current and invalidates cached translations.
 #![allow(unsafe_code)]
 
-use crate::console::GuestLine;
 use crate::host::Core;
 use crate::launch::Guest;
 use crate::log::Level;
@@ -13,16 +12,15 @@ use hw::control;
 use hw::entry::Registers;
 use hw::vmx_ops::{self, CurrentVmcs};
 use platform::msr::Rights;
-use ram::GuestRam;
-use seam::{GuestMem, TableMem};
+use seam::TableMem;
 use spec::cpu::Cr4;
 use spec::ept::Eptp;
 use spec::memory_type::MemoryType;
 use spec::state::StartState;
 use spec::vmx_controls::SecondaryControls;
-use spec::{Gpa, Hpa, PAGE_SIZE, Ticks};
-use vm::{Mailbox, Vm, Wants};
-use vmx::{Effect, HostState, Pointers, Setup, Vmcs};
+use spec::{Hpa, PAGE_SIZE, Ticks};
+use vm::{Mailbox, Wants};
+use vmx::{Effect, HostState, Pointers, Setup};
 
 /// The VPID of the only vCPU. Zero is the host's.
 const VPID: u16 = 1;
@@ -169,13 +167,13 @@ impl Vcpu {
 
     /// Does what lies outside the VMCS; says if the VM ends.
     #[inline(never)]
-    pub(crate) fn carry_out(
-        &mut self,
-        vm: &Vm<GuestRam, GuestLine>,
-        effect: Effect,
-    ) -> Option<Stop> {
+    pub(crate) fn carry_out(&mut self, effect: Effect) -> Option<Stop> {
         match effect {
-            Effect::None | Effect::Halt => None,
+            Effect::None => None,
+            Effect::Halt => {
+                self.software.halted = true;
+                None
+            }
             Effect::SetCr2(address) => {
                 control::set_cr2(address);
                 None
@@ -193,31 +191,23 @@ impl Vcpu {
                     // SAFETY: in VMX root operation, and there is a VPID.
                     unsafe { vmx_ops::invvpid_single(VPID) };
                 }
-                if pdptes { self.load_pdptes(vm) } else { None }
+                if pdptes {
+                    self.vmx.set_pdptes(&mut self.vmcs, self.software.pdptes);
+                }
+                None
             }
             Effect::TripleFault => Some(Stop::TripleFault),
             Effect::Stop(stop) => Some(stop),
         }
     }
 
-    /// Reads the four entries that a guest with PAE paging keeps in the processor.
-    fn load_pdptes(&mut self, vm: &Vm<GuestRam, GuestLine>) -> Option<Stop> {
-        let table = self.vmcs.read(spec::vmcs::GUEST_CR3) & 0xffff_ffe0;
-        let mut entries = [0; 4];
-        for (i, e) in (0..).zip(&mut entries) {
-            match vm.memory.read_u64(Gpa(table + 8 * i)) {
-                Ok(value) => *e = value,
-                Err(_) => return Some(Stop::Unsupported("PAE page tables outside memory")),
-            }
-        }
-        self.vmx.set_pdptes(&mut self.vmcs, entries);
-        None
-    }
-
     /// Logs all that is known of a vCPU whose VM has stopped.
     pub(crate) fn report(&self, vtx: &VtX, name: &str, level: Level) {
         let g = &self.registers.gprs.0;
         crate::log::line(level, name, format_args!("vm: gprs={g:x?}"));
+        if let Some(why) = &self.software.unemulated {
+            crate::log::line(level, name, format_args!("vm: not emulated: {why:x?}"));
+        }
         crate::log::line(
             level,
             name,

@@ -52,10 +52,19 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
                 }
                 Ok(())
             }
-            Effect::Ipi(Ipi { delivery, destination, .. }) => match delivery {
+            Effect::Ipi(Ipi {
+                delivery,
+                destination,
+                ..
+            }) => match delivery {
                 // Start-up is for processors that wait for it; with all of them running it is ignored, as hardware has it.
                 Delivery::StartUp(_) | Delivery::Smi => Ok(()),
-                Delivery::Init if self.addressed(destination, Some(vcpu.index)).next().is_some() => {
+                Delivery::Init
+                    if self
+                        .addressed(destination, Some(vcpu.index))
+                        .next()
+                        .is_some() =>
+                {
                     Err(Stop::Unsupported("INIT sent to a running vCPU"))
                 }
                 Delivery::Init => Ok(()),
@@ -68,7 +77,13 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
     }
 
     /// Posts a message to each vCPU that it is for.
-    fn deliver(&self, delivery: Delivery, destination: Destination, level: bool, sender: Option<u32>) {
+    fn deliver(
+        &self,
+        delivery: Delivery,
+        destination: Destination,
+        level: bool,
+        sender: Option<u32>,
+    ) {
         let mut to = self.addressed(destination, sender);
         match delivery {
             Delivery::Fixed(vector) => to.for_each(|m| m.post(vector, level)),
@@ -83,7 +98,11 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
         }
     }
 
-    fn addressed(&self, destination: Destination, sender: Option<u32>) -> impl Iterator<Item = &Mailbox> {
+    fn addressed(
+        &self,
+        destination: Destination,
+        sender: Option<u32>,
+    ) -> impl Iterator<Item = &Mailbox> {
         (0..).zip(&self.mailboxes).filter_map(move |(i, m)| {
             let spared = destination == Destination::AllButSelf && Some(i) == sender;
             (!spared && m.matches(destination)).then_some(m)

@@ -13,6 +13,7 @@ mod interrupts;
 mod mailbox;
 mod mmio;
 mod msrs;
+mod pdptes;
 mod ports;
 mod statistics;
 mod step;
@@ -54,14 +55,14 @@ pub struct Vm<M, L> {
 }
 
 impl<M: GuestMem, L: SerialLine> Vm<M, L> {
-    /// A VM of `vcpus` vCPUs as at power-on.
+    /// A VM of `vcpus` vCPUs, at least one, as at power-on.
     pub fn new(name: String, memory: M, policy: Policy, chips: Chips<L>, vcpus: u32) -> Self {
         Self {
             name,
             memory,
             policy,
             chips,
-            mailboxes: (0..vcpus).map(Mailbox::new).collect(),
+            mailboxes: (0..vcpus.max(1)).map(Mailbox::new).collect(),
         }
     }
 

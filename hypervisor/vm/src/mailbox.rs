@@ -4,7 +4,9 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use devices::lapic::Address;
 use devices::{Destination, Lapic};
 use spec::Vector;
-use spin::Mutex;
+
+/// A bit for each vector.
+type Vectors = [AtomicU64; 4];
 
 /// Pending interrupts of one vCPU, until its core takes them into its local APIC.
 #[derive(Debug)]
@@ -12,12 +14,11 @@ pub struct Mailbox {
     /// Something is here: the one word that the vCPU's core looks at before each entry
     any: AtomicBool,
     nmi: AtomicBool,
-    /// A bit for each vector
-    requested: [AtomicU64; 4],
-    /// Whether the last request of that vector was level-triggered
-    level: [AtomicU64; 4],
-    /// What the vCPU's local APIC answers to; its core tells of each change
-    address: Mutex<Address>,
+    /// One bit says both that there is a request and how it was triggered, so that no two words have to agree.
+    edge: Vectors,
+    level: Vectors,
+    /// What the vCPU's local APIC answers to, packed; its core tells of each change
+    address: AtomicU64,
 }
 
 impl Mailbox {
@@ -26,21 +27,16 @@ impl Mailbox {
         Self {
             any: AtomicBool::new(false),
             nmi: AtomicBool::new(false),
-            requested: Default::default(),
-            level: Default::default(),
-            address: Mutex::new(Lapic::new(index, index == 0, 0).address()),
+            edge: Vectors::default(),
+            level: Vectors::default(),
+            address: AtomicU64::new(Lapic::new(index, index == 0, 0).address().pack()),
         }
     }
 
     /// Leaves an interrupt here.
     pub fn post(&self, vector: Vector, level: bool) {
-        let (word, bit) = place(vector);
-        if level {
-            self.level[word].fetch_or(bit, Ordering::Relaxed);
-        } else {
-            self.level[word].fetch_and(!bit, Ordering::Relaxed);
-        }
-        self.requested[word].fetch_or(bit, Ordering::Relaxed);
+        let vectors = if level { &self.level } else { &self.edge };
+        vectors[usize::from(vector.0 >> 6)].fetch_or(1 << (vector.0 & 63), Ordering::Relaxed);
         self.any.store(true, Ordering::Release);
     }
 
@@ -50,40 +46,42 @@ impl Mailbox {
         self.any.store(true, Ordering::Release);
     }
 
-    /// Whether there may be something to take.
+    /// Whether there is nothing to take.
     #[inline]
     pub fn is_empty(&self) -> bool {
         !self.any.load(Ordering::Acquire)
     }
 
     /// Moves all interrupts into the vCPU's local APIC; says whether an NMI was here too.
+    ///
+    /// A vector that came both ways counts as level-triggered: then its end is told to the I/O APIC, to which one
+    /// telling too many does nothing, and one too few would leave a pin dead.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn take(&self, lapic: &mut Lapic) -> bool {
-        // Cleared first: what is posted while we look sets it again.
-        self.any.store(false, Ordering::SeqCst);
-        for (i, word) in self.requested.iter().enumerate() {
-            let mut bits = word.swap(0, Ordering::AcqRel);
-            while bits != 0 {
-                let bit = bits & bits.wrapping_neg();
-                bits ^= bit;
-                let level = self.level[i].load(Ordering::Relaxed) & bit != 0;
-                // Four words of 64 bits: the number fits.
-                lapic.accept(Vector((i as u32 * 64 + bit.trailing_zeros()) as u8), level);
+        // Cleared first: what is posted while we look sets it again. A swap, since only one that reads what a poster
+        // stored is sure to see what that poster had left before.
+        self.any.swap(false, Ordering::Acquire);
+        for (vectors, level) in [(&self.edge, false), (&self.level, true)] {
+            for (base, word) in (0..).step_by(64).zip(vectors) {
+                let mut bits = word.swap(0, Ordering::Relaxed);
+                while bits != 0 {
+                    // Four words of 64 bits: the number fits.
+                    lapic.accept(Vector((base + bits.trailing_zeros()) as u8), level);
+                    bits &= bits - 1;
+                }
             }
         }
-        self.nmi.swap(false, Ordering::AcqRel)
+        self.nmi.swap(false, Ordering::Relaxed)
     }
 
     /// Tells others what the vCPU's local APIC answers to from now on.
     pub(crate) fn publish(&self, address: Address) {
-        *self.address.lock() = address;
+        self.address.store(address.pack(), Ordering::Release);
     }
 
     /// Whether a message to `destination` is for this vCPU.
     pub(crate) fn matches(&self, destination: Destination) -> bool {
-        self.address.lock().matches(destination)
+        Address::unpack(self.address.load(Ordering::Acquire)).matches(destination)
     }
-}
-
-fn place(vector: Vector) -> (usize, u64) {
-    (usize::from(vector.0 >> 6), 1 << (vector.0 & 63))
 }

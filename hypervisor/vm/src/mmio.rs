@@ -7,7 +7,11 @@ use exits::{Access, Answer, Direction, Event, GpaFault, Stop, StringAccess};
 use platform::layout::{IOAPIC, LOCAL_APIC};
 use seam::{GuestMem, SerialLine};
 use spec::cpu::Gprs;
+use spec::state::CpuState;
 use spec::{Gpa, PAGE_SIZE, Port, Ticks, Width};
+
+/// The privilege level of the guest's user mode.
+const USER: u8 = 3;
 
 /// What the instruction emulator sees of the machine while it carries out one instruction of one vCPU.
 struct Outside<'a, M, L> {
@@ -89,6 +93,7 @@ impl<M: GuestMem, L: SerialLine> PortBus for Ports<'_, M, L> {
 
 impl<M: GuestMem, L: SerialLine> Vm<M, L> {
     /// Answers an access that the nested tables did not grant.
+    #[inline(never)]
     pub(crate) fn memory_fault(
         &self,
         vcpu: &mut Vcpu,
@@ -98,13 +103,20 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
     ) -> Answer {
         if fault.linear.is_none() {
             // The processor itself came here: for a page-table entry, a descriptor, a stack frame of an interrupt.
-            return Answer::Stop(Stop::Unsupported("page table, descriptor or stack outside memory"));
+            return Answer::Stop(Stop::Unsupported(
+                "page table, descriptor or stack outside memory",
+            ));
         }
         if fault.access == Access::Fetch {
             // Where nothing answers, every byte reads as 0xff, and FF FF is no instruction.
             return Answer::Inject(Event::UD);
         }
-        let mut outside = Outside { vm: self, vcpu, now, stop: None };
+        let mut outside = Outside {
+            vm: self,
+            vcpu,
+            now,
+            stop: None,
+        };
         let result = emul::run(&fault.cpu, gprs, &self.memory, &mut outside);
         match (outside.stop, result) {
             (Some(stop), _) => Answer::Stop(stop),
@@ -113,11 +125,12 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
                 rflags: done.rflags,
                 rsp: done.rsp,
             },
-            (None, Err(e)) => failed(e),
+            (None, Err(e)) => failed(vcpu, &fault.cpu, e),
         }
     }
 
     /// Carries out an INS or OUTS.
+    #[inline(never)]
     pub(crate) fn port_string(
         &self,
         vcpu: &mut Vcpu,
@@ -133,28 +146,58 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
             address_size: s.address_size,
             segment: s.segment,
         };
-        let mut bus = Outside { vm: self, vcpu, now, stop: None };
-        let mut ports = Ports { vm: self, now, stop: None };
-        let result = emul::run_string_port(&s.cpu, gprs, access, &self.memory, &mut bus, &mut ports);
+        let mut bus = Outside {
+            vm: self,
+            vcpu,
+            now,
+            stop: None,
+        };
+        let mut ports = Ports {
+            vm: self,
+            now,
+            stop: None,
+        };
+        let result =
+            emul::run_string_port(&s.cpu, gprs, access, &self.memory, &mut bus, &mut ports);
         match (bus.stop.or(ports.stop), result) {
             (Some(stop), _) => Answer::Stop(stop),
             (None, Ok(Progress::Finished)) => Answer::Advance,
-            (None, Ok(Progress::More)) => Answer::Retry,
-            (None, Err(e)) => failed(e),
+            // Not a retry: a single-step trap comes after each repetition.
+            (None, Ok(Progress::More)) => Answer::Emulated {
+                length: 0,
+                rflags: s.cpu.rflags,
+                rsp: None,
+            },
+            (None, Err(e)) => failed(vcpu, &s.cpu, e),
         }
     }
 }
 
 /// What becomes of an instruction that could not be emulated.
-fn failed(e: Error) -> Answer {
-    match e {
-        Error::Inject(Fault { cr2: Some(address), error_code, .. }) => Answer::Inject(Event::PageFault {
-            address,
-            error_code: error_code.unwrap_or(0),
-        }),
-        Error::Inject(Fault { vector, error_code, .. }) => Answer::Inject(Event::Exception { vector, error_code }),
-        Error::Retry => Answer::Retry,
-        Error::Unsupported(_) => Answer::Stop(Stop::Unsupported("instruction on emulated memory that is not emulated")),
-        Error::Outside(_) => Answer::Stop(Stop::Unsupported("page table outside memory")),
+fn failed(vcpu: &mut Vcpu, cpu: &CpuState, e: Error) -> Answer {
+    let stop = match e {
+        Error::Inject(Fault {
+            cr2: Some(address),
+            error_code,
+            ..
+        }) => {
+            return Answer::Inject(Event::PageFault {
+                address,
+                error_code: error_code.unwrap_or(0),
+            });
+        }
+        Error::Inject(Fault {
+            vector, error_code, ..
+        }) => return Answer::Inject(Event::Exception { vector, error_code }),
+        Error::Retry => return Answer::Retry,
+        Error::Unsupported(_) => "instruction on emulated memory that is not emulated",
+        Error::Outside(_) => "instruction or page table outside memory",
+    };
+    if cpu.cpl() == USER {
+        // No process of the guest may end its VM. It can bring either about by itself where its kernel has mapped it
+        // something that is no memory: by a vector instruction, or by a thread that changes the code meanwhile.
+        return Answer::Inject(Event::UD);
     }
+    vcpu.unemulated = Some(e);
+    Answer::Stop(Stop::Unsupported(stop))
 }

@@ -52,11 +52,15 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
             msr::TSC => {
                 let offset = value.wrapping_sub(now.0);
                 // "Time-Stamp Counter Adjustment": a write to the one moves the other by as much.
-                vcpu.tsc_adjust = vcpu.tsc_adjust.wrapping_add(offset.wrapping_sub(vcpu.tsc_offset));
+                vcpu.tsc_adjust = vcpu
+                    .tsc_adjust
+                    .wrapping_add(offset.wrapping_sub(vcpu.tsc_offset));
                 shift_time(vcpu, offset, now)
             }
             msr::TSC_ADJUST => {
-                let offset = vcpu.tsc_offset.wrapping_add(value.wrapping_sub(vcpu.tsc_adjust));
+                let offset = vcpu
+                    .tsc_offset
+                    .wrapping_add(value.wrapping_sub(vcpu.tsc_adjust));
                 vcpu.tsc_adjust = value;
                 shift_time(vcpu, offset, now)
             }

@@ -14,7 +14,12 @@ const ABSENT: u8 = 0xff;
 impl<M: GuestMem, L: SerialLine> Vm<M, L> {
     /// Carries out one IN or OUT.
     #[inline]
-    pub(crate) fn port(&self, access: &PortAccess, gprs: &mut Gprs, now: Ticks) -> Result<(), Stop> {
+    pub(crate) fn port(
+        &self,
+        access: &PortAccess,
+        gprs: &mut Gprs,
+        now: Ticks,
+    ) -> Result<(), Stop> {
         let rax = gprs.get(Gpr::Rax);
         match access.direction {
             Direction::Out => self.write_port(access.port, access.width, rax, now),
@@ -34,10 +39,18 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
     }
 
     pub(crate) fn read_port(&self, port: Port, width: Width, now: Ticks) -> u64 {
-        bytes(port, width).rev().fold(0, |value, p| value << 8 | u64::from(self.read_byte(p, now)))
+        bytes(port, width)
+            .rev()
+            .fold(0, |value, p| value << 8 | u64::from(self.read_byte(p, now)))
     }
 
-    pub(crate) fn write_port(&self, port: Port, width: Width, value: u64, now: Ticks) -> Result<(), Stop> {
+    pub(crate) fn write_port(
+        &self,
+        port: Port,
+        width: Width,
+        value: u64,
+        now: Ticks,
+    ) -> Result<(), Stop> {
         for (i, p) in bytes(port, width).enumerate() {
             self.write_byte(p, (value >> (8 * i)) as u8, now)?;
         }

@@ -1,11 +1,11 @@
 //! One exit in, one answer out.
 
-use crate::{Vcpu, Vm, control};
 use crate::interrupts::done;
+use crate::{Vcpu, Vm, control};
 use exits::{Answer, Event, Exit, Stop, SystemWrite};
 use seam::{GuestMem, SerialLine};
-use spec::Ticks;
-use spec::cpu::{Gpr, Gprs};
+use spec::cpu::{Gpr, Gprs, vector};
+use spec::{Ticks, Vector};
 
 /// Decides what becomes of a vCPU after an exit. `now` is the host's TSC, read once per exit.
 ///
@@ -27,18 +27,15 @@ pub fn step<M: GuestMem, L: SerialLine>(
         Exit::Port(access) => done(vm.port(access, gprs, now)),
         Exit::GpaFault(fault) => vm.memory_fault(vcpu, gprs, fault, now),
         Exit::PortString(access) => vm.port_string(vcpu, gprs, access, now),
-        Exit::Hlt => {
-            vcpu.halted = true;
-            Answer::Halt
-        }
+        Exit::Hlt => Answer::Halt,
         // The core's loop looks for what to deliver before each entry.
         Exit::InterruptWindow
         | Exit::NmiWindow
         | Exit::TimerExpired
         | Exit::HostInterrupt(_)
         | Exit::HostNmi => Answer::Retry,
-        Exit::Cr0Write(w) => control::cr0(w),
-        Exit::Cr4Write(w) => control::cr4(vcpu, &vm.policy, w),
+        Exit::Cr0Write(w) => control::cr0(vm, vcpu, w),
+        Exit::Cr4Write(w) => control::cr4(vm, vcpu, w),
         Exit::EferWrite(w) => control::efer(&vm.policy, w),
         Exit::Xsetbv => control::xsetbv(vcpu, &vm.policy, gprs),
         Exit::Cr8Read(Gpr::Rsp) => Answer::Write(SystemWrite::Rsp(vcpu.lapic.cr8().into())),
@@ -55,17 +52,27 @@ pub fn step<M: GuestMem, L: SerialLine>(
         // There are no hypercalls: to a guest, as on hardware, the instruction does not exist.
         Exit::Undefined | Exit::Hypercall => Answer::Inject(Event::UD),
         Exit::Forbidden => Answer::Inject(Event::GP0),
-        Exit::Exception { vector, error_code, qualification } => {
-            Answer::Inject(if *vector == spec::cpu::vector::DB {
-                Event::Debug { dr6: *qualification }
-            } else {
-                Event::Exception { vector: *vector, error_code: *error_code }
-            })
-        }
+        Exit::Exception {
+            vector,
+            error_code,
+            qualification,
+        } => Answer::Inject(reflected(*vector, *error_code, *qualification)),
         Exit::TripleFault => Answer::Stop(Stop::TripleFault),
         Exit::TaskSwitch => Answer::Stop(Stop::Unsupported("hardware task switch")),
         Exit::EntryFailed(_) => Answer::Stop(Stop::Bug("VM entry refused the guest state")),
         Exit::Unknown(_) => Answer::Stop(Stop::Bug("exit for a reason that was not asked for")),
+    }
+}
+
+/// The guest's own exception, as the processor would have delivered it.
+fn reflected(vector: Vector, error_code: Option<u32>, qualification: u64) -> Event {
+    match vector {
+        vector::DB => Event::Debug { dr6: qualification },
+        vector::PF => Event::PageFault {
+            address: qualification,
+            error_code: error_code.unwrap_or(0),
+        },
+        vector => Event::Exception { vector, error_code },
     }
 }
 
@@ -80,7 +87,10 @@ fn cpuid<M, L>(vm: &Vm<M, L>, vcpu: &Vcpu, gprs: &mut Gprs) -> Answer {
             xcr0: vcpu.xcr0,
         },
     );
-    for (r, v) in [Gpr::Rax, Gpr::Rbx, Gpr::Rcx, Gpr::Rdx].into_iter().zip(shown) {
+    for (r, v) in [Gpr::Rax, Gpr::Rbx, Gpr::Rcx, Gpr::Rdx]
+        .into_iter()
+        .zip(shown)
+    {
         gprs.set(r, v.into());
     }
     Answer::Advance

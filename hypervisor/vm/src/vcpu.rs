@@ -21,8 +21,14 @@ pub struct Vcpu {
     pub(crate) xcr0: u64,
     /// An NMI waits for its window.
     pub(crate) nmi: bool,
-    /// It has executed HLT and nothing has woken it.
+    /// It has executed HLT and nothing has woken it. Set by whoever carries out [`exits::Answer::Halt`]: a single-step
+    /// trap on HLT, which only the vendor's state knows of, ends it at once.
     pub halted: bool,
+    /// The page-directory-pointer-table entries that the last write to CR0 or CR4 has loaded, where it loads them
+    pub pdptes: [u64; 4],
+    /// Why the last instruction that was not emulated was not, with its bytes or the address: for the report of a VM
+    /// that stops over it
+    pub unemulated: Option<emul::Error>,
     /// What its exits were and cost
     pub statistics: Statistics,
 }
@@ -49,6 +55,8 @@ impl Vcpu {
             xcr0: 1,
             nmi: false,
             halted: false,
+            pdptes: [0; 4],
+            unemulated: None,
             statistics: Statistics::default(),
         }
     }
@@ -94,4 +102,3 @@ impl Vcpu {
         self.lapic.next_deadline()
     }
 }
-

@@ -51,6 +51,8 @@ impl Vcpu {
             reason::NMI_WINDOW => Exit::NmiWindow,
             reason::INVD | reason::WBINVD => Exit::CacheFlush,
             reason::TRIPLE_FAULT => Exit::TripleFault,
+            // A kernel that leaves its user mode the means for one loses the process over it, not the VM.
+            reason::TASK_SWITCH if privilege(vmcs) == 3 => Exit::Forbidden,
             reason::TASK_SWITCH => Exit::TaskSwitch,
             // RDPMC exits after its checks of privilege, so what is left is a counter that is not there: #GP.
             reason::RDPMC => Exit::Forbidden,

@@ -29,7 +29,6 @@ fn the_hot_exits_read_the_reason_and_no_more() {
         (reason::WBINVD, Exit::CacheFlush),
         (reason::INVD, Exit::CacheFlush),
         (reason::TRIPLE_FAULT, Exit::TripleFault),
-        (reason::TASK_SWITCH, Exit::TaskSwitch),
         (reason::RDPMC, Exit::Forbidden),
         (reason::VMXON, Exit::Undefined),
         (reason::GETSEC, Exit::Undefined),
@@ -58,6 +57,17 @@ fn xsetbv_is_for_ring_0() {
         let (mut vmcs, mut vcpu) = long();
         vmcs.set(GUEST_SS_RIGHTS, rights);
         let found = exit(&mut vmcs, &mut vcpu, reason::XSETBV, 0, &Gprs::default());
+        assert_eq!(found, expected, "{rights:#x}");
+    }
+}
+
+#[test]
+fn user_mode_cannot_end_its_vm_by_a_task_switch() {
+    for (rights, expected) in [(0xc093, Exit::TaskSwitch), (0xc0f3, Exit::Forbidden)] {
+        let (mut vmcs, mut vcpu) = long();
+        vmcs.set(GUEST_SS_RIGHTS, rights);
+        let gprs = Gprs::default();
+        let found = exit(&mut vmcs, &mut vcpu, reason::TASK_SWITCH, 0, &gprs);
         assert_eq!(found, expected, "{rights:#x}");
     }
 }

@@ -45,6 +45,44 @@ impl Address {
     }
 }
 
+/// Where [`Address::pack`] puts the fields; the id takes the low 32 bits.
+mod shift {
+    pub(super) const LOGICAL: u32 = 32;
+    pub(super) const CLUSTER: u32 = 40;
+    pub(super) const MODE: u32 = 41;
+}
+
+impl Address {
+    /// The address in one word, so that it can be published without a lock.
+    #[must_use]
+    pub const fn pack(self) -> u64 {
+        let mode = match self.mode {
+            Mode::Disabled => 0,
+            Mode::XApic => 1,
+            Mode::X2Apic => 2,
+        };
+        self.id as u64
+            | (self.logical as u64) << shift::LOGICAL
+            | (self.cluster as u64) << shift::CLUSTER
+            | mode << shift::MODE
+    }
+
+    /// The address that [`Address::pack`] made a word of.
+    #[must_use]
+    pub const fn unpack(word: u64) -> Self {
+        Self {
+            mode: match word >> shift::MODE {
+                1 => Mode::XApic,
+                2 => Mode::X2Apic,
+                _ => Mode::Disabled,
+            },
+            id: word as u32,
+            logical: (word >> shift::LOGICAL) as u8,
+            cluster: word >> shift::CLUSTER & 1 != 0,
+        }
+    }
+}
+
 impl Lapic {
     /// What the APIC answers to now.
     #[must_use]
@@ -67,4 +105,25 @@ impl Lapic {
 /// The logical x2APIC id ("Deriving Logical x2APIC ID from the Local x2APIC ID").
 pub(super) const fn x2apic_logical(id: u32) -> u32 {
     ((id >> 4) << 16) | (1 << (id & 0xf))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_holds_the_whole_address() {
+        for mode in [Mode::Disabled, Mode::XApic, Mode::X2Apic] {
+            for (id, logical, cluster) in [(0, 0, false), (u32::MAX, 0xff, true), (5, 0x80, false)]
+            {
+                let address = Address {
+                    mode,
+                    id,
+                    logical,
+                    cluster,
+                };
+                assert_eq!(Address::unpack(address.pack()), address);
+            }
+        }
+    }
 }
