@@ -192,7 +192,13 @@ impl Run {
         if terminal {
             report.say("console", "the guest's; Ctrl-] leaves");
         }
-        Ok(match session.join(runner.start(&machine, &disk)?)? {
+        let outcome = session.join(runner.start(&machine, &disk)?)?;
+        if terminal && matches!(outcome, Outcome::Seen | Outcome::Left) {
+            // The guest left the cursor anywhere.
+            eprintln!();
+            report.say("console", "left, and the machine switched off");
+        }
+        Ok(match outcome {
             Outcome::Off | Outcome::Seen | Outcome::Left => ExitCode::SUCCESS,
             // As shells number it.
             Outcome::Signal(number) => ExitCode::from(128 + u8::try_from(number).unwrap_or(0)),

@@ -1,6 +1,10 @@
-//! The disk image: GPT, one EFI system partition with a FAT32 file system, nothing else.
+//! The disk image: GPT, one EFI system partition with a FAT file system, nothing else.
 //!
 //! The same contents give the same bytes: identifiers come from a hash of the contents, and no file has a date.
+
+mod dots;
+#[cfg(test)]
+mod tests;
 
 use crate::build::Programs;
 use anyhow::{Context, Result};
@@ -13,15 +17,20 @@ use gpt::{GptConfig, partition_types};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Bytes of a sector.
 pub const SECTOR: u64 = 512;
 const MIB: u64 = 1 << 20;
-/// FAT32 has at least 65,525 clusters (FAT specification, "FAT Type Determination"): with 512-byte clusters and
-/// two tables a little over 32 MiB. Less is FAT16 to whoever reads it.
+/// Firmware follows a file from cluster to cluster: in OVMF large ones bring the hypervisor's entry from 888 to 863
+/// million ticks. 16 KiB would save little more, and make the smallest volume 64 MiB.
+const CLUSTER: u32 = 8192;
+/// FAT16 has from 4,085 to 65,524 clusters (FAT specification, "FAT Type Determination"), and is what firmware reads
+/// from removable media beside FAT32 (UEFI 2.10, section 13.3.1.1). With the tables taken off, 512 MiB have 65,502
+/// clusters as FAT16, and one MiB more has 65,600 as FAT32.
 const SMALLEST: u64 = 40 * MIB;
+const LARGEST_FAT16: u64 = 512 * MIB;
 /// Room for the secondary GPT: 32 sectors of entries and the header (UEFI 2.10, section 5.3.1), up to the next MiB.
 const TAIL: u64 = MIB;
 /// Sectors of a cylinder in the geometry that disks of this size are given. Bochs knows a disk's size only as so
@@ -107,7 +116,7 @@ impl Contents {
     fn volume_size(&self) -> Result<u64> {
         let mut bytes = 0_u64;
         for source in self.0.values() {
-            bytes += source.len()?.next_multiple_of(4096) + 4096;
+            bytes += source.len()?.next_multiple_of(CLUSTER.into()) + u64::from(CLUSTER);
         }
         Ok((bytes + bytes / 8 + 4 * MIB)
             .next_multiple_of(MIB)
@@ -137,28 +146,43 @@ impl Contents {
     }
 
     fn write_volume(&self, disk: &File, volume: u64, digest: &[u8; 32]) -> Result<()> {
-        let mut slice = BufStream::new(StreamSlice::new(disk, MIB, MIB + volume)?);
+        let slice = || -> Result<_> {
+            let slice = StreamSlice::new(disk, MIB, MIB + volume)?;
+            Ok(BufStream::new(slice))
+        };
         let id = u32::from_le_bytes([digest[16], digest[17], digest[18], digest[19]]);
         let options = FormatVolumeOptions::new()
-            .fat_type(FatType::Fat32)
+            .fat_type(fat_type(volume))
+            .bytes_per_cluster(CLUSTER)
             .volume_id(id)
             .volume_label(*b"BULKHEAD   ");
-        fatfs::format_volume(&mut slice, options)?;
-        slice.seek(SeekFrom::Start(0))?;
-        let filesystem = FileSystem::new(slice, FsOptions::new())?;
-        for (path, source) in &self.0 {
-            let mut folder = filesystem.root_dir();
-            let mut parts: Vec<&str> = path.split('/').collect();
-            let name = parts.pop().unwrap_or_default();
-            for part in parts {
-                folder = folder.create_dir(part).with_context(|| path.clone())?;
+        fatfs::format_volume(slice()?, options)?;
+        let filesystem = FileSystem::new(slice()?, FsOptions::new())?;
+        for path in self.0.keys() {
+            for (end, _) in path.match_indices('/') {
+                let folder = filesystem.root_dir().create_dir(&path[..end]);
+                folder.with_context(|| path.clone())?;
             }
-            let mut file = folder.create_file(name).with_context(|| path.clone())?;
+        }
+        filesystem.unmount()?;
+        dots::mend(&mut slice()?)?;
+        let filesystem = FileSystem::new(slice()?, FsOptions::new())?;
+        for (path, source) in &self.0 {
+            let file = filesystem.root_dir().create_file(path);
+            let mut file = file.with_context(|| path.clone())?;
             source.copy_to(&mut file)?;
             file.flush()?;
         }
         filesystem.unmount()?;
         Ok(())
+    }
+}
+
+fn fat_type(volume: u64) -> FatType {
+    if volume <= LARGEST_FAT16 {
+        FatType::Fat16
+    } else {
+        FatType::Fat32
     }
 }
 
@@ -199,101 +223,5 @@ impl Write for HashWriter<'_> {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Read;
-
-    fn sample(note: &str) -> Contents {
-        let mut contents = Contents::default();
-        contents.add("EFI/BOOT/BOOTX64.EFI", Source::Bytes(vec![1; 100_000]));
-        contents.add(
-            "bulkhead/a folder/A long name, in Mixed Case.txt",
-            Source::Bytes(note.into()),
-        );
-        contents
-    }
-
-    fn written(contents: &Contents) -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let image = folder.path().join("disk.img");
-        contents.write(&image).unwrap();
-        (folder, image)
-    }
-
-    /// Finds the partition as firmware does, and reads a file from it.
-    fn read(image: &Path, path: &str) -> Vec<u8> {
-        let gpt = GptConfig::new()
-            .only_valid_headers(true)
-            .open(image)
-            .unwrap();
-        let (_, esp) = gpt.partitions().iter().next().unwrap();
-        assert_eq!(esp.part_type_guid, partition_types::EFI);
-        assert_eq!(esp.first_lba * SECTOR % MIB, 0);
-        let disk = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(image)
-            .unwrap();
-        let (start, end) = (esp.first_lba * SECTOR, (esp.last_lba + 1) * SECTOR);
-        let volume = FileSystem::new(
-            StreamSlice::new(disk, start, end).unwrap(),
-            FsOptions::new(),
-        );
-        let volume = volume.unwrap();
-        assert_eq!(volume.fat_type(), FatType::Fat32);
-        let mut bytes = Vec::new();
-        volume
-            .root_dir()
-            .open_file(path)
-            .unwrap()
-            .read_to_end(&mut bytes)
-            .unwrap();
-        bytes
-    }
-
-    #[test]
-    fn files_are_found_under_their_names() {
-        let (_folder, image) = written(&sample("hello"));
-        assert_eq!(
-            read(&image, "bulkhead/a folder/A long name, in Mixed Case.txt"),
-            b"hello"
-        );
-        assert_eq!(read(&image, "efi/boot/bootx64.efi"), [1; 100_000]);
-    }
-
-    #[test]
-    fn the_same_contents_give_the_same_bytes() {
-        let (_a, first) = written(&sample("hello"));
-        let (_b, again) = written(&sample("hello"));
-        let (_c, other) = written(&sample("hallo"));
-        let bytes = |path| std::fs::read(path).unwrap();
-        assert!(bytes(&first) == bytes(&again));
-        assert!(
-            bytes(&first)[..1 << 20] != bytes(&other)[..1 << 20],
-            "the GUIDs are the same"
-        );
-    }
-
-    #[test]
-    fn a_disk_is_made_of_whole_cylinders_and_grows_with_its_files() {
-        let mut contents = sample("hello");
-        contents.add("bulkhead/large", Source::Bytes(vec![7; 60 << 20]));
-        let (_folder, image) = written(&contents);
-        let size = image.metadata().unwrap().len();
-        assert_eq!(size % (SECTOR * CYLINDER), 0);
-        assert!(read(&image, "bulkhead/large") == vec![7; 60 << 20]);
-    }
-
-    #[test]
-    fn a_file_that_is_missing_is_named() {
-        let mut contents = sample("hello");
-        contents.add("bulkhead/kernel", Source::Path("/no/such/kernel".into()));
-        let folder = tempfile::tempdir().unwrap();
-        let error = contents.write(&folder.path().join("disk.img")).unwrap_err();
-        assert!(format!("{error:#}").contains("/no/such/kernel"));
     }
 }
