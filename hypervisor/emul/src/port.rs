@@ -6,7 +6,7 @@
 use crate::access::{Bus, Place};
 use crate::error::Error;
 use crate::registers::{get, low, set, step};
-use crate::string::{BATCH, ES};
+use crate::string::{ES, batch};
 use crate::walk::Intent;
 use seam::GuestMem;
 use spec::cpu::{Gpr, Gprs, Rflags};
@@ -68,7 +68,7 @@ pub fn run_string_port(
     };
     let index = low(gpr, access.address_size);
     let (port, width) = (access.port, access.width);
-    for n in 0..BATCH {
+    for n in 0..batch(cpu.rflags) {
         let left = get(gprs, counter);
         if access.repeated && left == 0 {
             return Ok(Progress::Finished);

@@ -14,9 +14,19 @@ use spec::cpu::{Gpr, Rflags};
 pub(crate) const ES: usize = 0;
 
 /// Elements carried out before the guest is entered again, so that interrupts wait a bounded time.
-pub(crate) const BATCH: u32 = 64;
+const BATCH: u32 = 64;
 
-/// Carries out up to [`BATCH`] elements; says whether the instruction is finished.
+/// How many elements are carried out at most: one while single-stepping, since a debug exception comes after each (SDM
+/// vol. 3, "Single-Step Exception Condition").
+pub(crate) fn batch(rflags: u64) -> u32 {
+    if rflags & Rflags::TF.bits() != 0 {
+        1
+    } else {
+        BATCH
+    }
+}
+
+/// Carries out up to [`batch`] elements; says whether the instruction is finished.
 ///
 /// A fault, or memory that is no longer emulated, at a later element than the first leaves the instruction
 /// unfinished after the elements before: the processor meets it again.
@@ -30,8 +40,8 @@ pub(crate) fn string<M: GuestMem, B: Bus>(
     }
     let counter = low(Gpr::Rcx, op.memory.size);
     let compares = matches!(kind, StringKind::Cmps | StringKind::Scas);
-    for n in 0..BATCH {
-        let left = get(&machine.gprs, counter);
+    for n in 0..batch(machine.rflags) {
+        let left = get(machine.gprs, counter);
         if left == 0 {
             return Ok(true);
         }
@@ -40,13 +50,13 @@ pub(crate) fn string<M: GuestMem, B: Bus>(
             Err(error) if n == 0 => return Err(error),
             Err(_) => return Ok(false),
         }
-        set(&mut machine.gprs, counter, left - 1);
+        set(machine.gprs, counter, left - 1);
         let is_equal = machine.rflags & Rflags::ZF.bits() != 0;
         if compares && is_equal != (op.repeat == Repeat::WhileEqual) {
             return Ok(true);
         }
     }
-    Ok(get(&machine.gprs, counter) == 0)
+    Ok(get(machine.gprs, counter) == 0)
 }
 
 /// One element. Registers change only if it completes.
@@ -64,13 +74,13 @@ fn element<M: GuestMem, B: Bus>(
 
     let first = if from_si {
         let segment = usize::from(op.memory.segment);
-        Some(machine.find(segment, get(&machine.gprs, si), width, Intent::Read)?)
+        Some(machine.find(segment, get(machine.gprs, si), width, Intent::Read)?)
     } else {
         None
     };
     let second = if uses_di {
         let intent = if writes { Intent::Write } else { Intent::Read };
-        Some(machine.find(ES, get(&machine.gprs, di), width, intent)?)
+        Some(machine.find(ES, get(machine.gprs, di), width, intent)?)
     } else {
         None
     };
@@ -80,7 +90,7 @@ fn element<M: GuestMem, B: Bus>(
 
     let value = match &first {
         Some(place) => machine.read(place)?,
-        None => get(&machine.gprs, accumulator),
+        None => get(machine.gprs, accumulator),
     };
     match &second {
         Some(place) if writes => machine.write(place, value)?,
@@ -89,14 +99,14 @@ fn element<M: GuestMem, B: Bus>(
             machine.rflags =
                 alu::arithmetic(Arithmetic::Cmp, value, other, width, machine.rflags).1;
         }
-        None => set(&mut machine.gprs, accumulator, value),
+        None => set(machine.gprs, accumulator, value),
     }
     let backward = machine.rflags & Rflags::DF.bits() != 0;
     if from_si {
-        step(&mut machine.gprs, si, width, backward);
+        step(machine.gprs, si, width, backward);
     }
     if uses_di {
-        step(&mut machine.gprs, di, width, backward);
+        step(machine.gprs, di, width, backward);
     }
     Ok(())
 }

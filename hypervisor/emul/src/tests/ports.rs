@@ -133,3 +133,20 @@ fn a_batch_ends_and_a_fault_comes_before_the_port() {
     assert!(matches!(fault, Err(Error::Inject(fault)) if fault.vector == vector::GP));
     assert_eq!((g, port.port), (before, std::vec![9]));
 }
+
+#[test]
+fn single_stepping_is_one_element_at_a_time() {
+    let (ram, mut port) = (ram(), Chips::default());
+    port.port = std::vec![1, 2, 3];
+    let mut cpu = protected();
+    cpu.rflags |= Rflags::TF.bits();
+    let mut g = gprs(2, RAM);
+    let bytes = access(true, Width::B1);
+    assert_eq!(go(&cpu, &mut g, bytes, &ram, &mut port), Ok(Progress::More));
+    assert_eq!((g.0[1], g.0[7]), (1, RAM + 1));
+    assert_eq!(
+        go(&cpu, &mut g, bytes, &ram, &mut port),
+        Ok(Progress::Finished)
+    );
+    assert_eq!((g.0[1], g.0[7]), (0, RAM + 2));
+}
