@@ -25,6 +25,7 @@ pub mod segments;
 pub mod serial;
 pub mod slot;
 pub mod start;
+pub mod steps;
 pub mod trap;
 pub mod uart;
 pub mod user;

@@ -5,7 +5,7 @@
 use crate::segments::{self, Pointer};
 use crate::slot::Slot;
 use crate::start::Pages;
-use crate::{cpu, interrupt, power, say, user};
+use crate::{cpu, interrupt, power, say, steps, user};
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU64, Ordering};
 use spec::Vector;
@@ -97,35 +97,6 @@ macro_rules! attempt {
     }};
 }
 
-/// What single-stepping has seen: the addresses after each instruction, and DR6.
-pub mod steps {
-    use super::{AtomicU64, Ordering, Slot};
-
-    /// The most that are kept.
-    pub const MOST: usize = 32;
-    /// How many there were.
-    pub static COUNT: AtomicU64 = AtomicU64::new(0);
-    /// Whether debug exceptions are steps to be counted.
-    pub static ON: Slot<bool> = Slot::new(false);
-    static SEEN: [Slot<(u64, u64)>; MOST] = [const { Slot::new((0, 0)) }; MOST];
-
-    pub(super) fn note(rip: u64, dr6: u64) {
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        if let Some(slot) = SEEN.get(count as usize) {
-            slot.set((rip, dr6));
-        }
-    }
-
-    /// RIP and DR6 of a step.
-    #[must_use]
-    pub fn seen(at: usize) -> Option<(u64, u64)> {
-        let count = COUNT.load(Ordering::Relaxed);
-        ((at as u64) < count)
-            .then(|| SEEN.get(at).map(Slot::get))
-            .flatten()
-    }
-}
-
 extern "C" fn on_trap(frame: &mut Frame) {
     let vector = Vector(frame.vector as u8);
     if vector.0 == user::LEAVE && frame.cs & 3 == 3 {
@@ -136,9 +107,7 @@ extern "C" fn on_trap(frame: &mut Frame) {
         interrupt::on_interrupt(vector, frame);
         return;
     }
-    let dr6 = cpu::dr6();
-    if vector == vector::DB && steps::ON.get() {
-        steps::note(frame.rip, dr6);
+    if vector == vector::DB && steps::take(frame.rip, cpu::dr6()) {
         cpu::clear_dr6();
         return;
     }
