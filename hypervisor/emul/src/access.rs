@@ -28,6 +28,7 @@ struct Part {
 pub(crate) struct Place {
     first: Part,
     second: Option<Part>,
+    width: Width,
 }
 
 impl Place {
@@ -56,6 +57,7 @@ impl Place {
             } else {
                 None
             },
+            width,
         })
     }
 
@@ -64,12 +66,24 @@ impl Place {
         self.parts().all(|part| part.is_ram)
     }
 
+    /// Its address, if it is one access on the bus.
+    fn on_bus(&self) -> Option<Gpa> {
+        (self.second.is_none() && !self.first.is_ram).then_some(self.first.gpa)
+    }
+
     fn parts(&self) -> impl Iterator<Item = Part> {
         [Some(self.first), self.second].into_iter().flatten()
     }
 
     /// Reads it.
     pub(crate) fn read(&self, mem: &impl GuestMem, bus: &mut impl Bus) -> Result<u64, Error> {
+        if let Some(gpa) = self.on_bus() {
+            return Ok(bus.read(gpa, self.width) & self.width.ones());
+        }
+        self.read_parts(mem, bus)
+    }
+
+    fn read_parts(&self, mem: &impl GuestMem, bus: &mut impl Bus) -> Result<u64, Error> {
         let mut bytes = [0; 8];
         let mut rest = &mut bytes[..];
         for part in self.parts() {
@@ -90,6 +104,19 @@ impl Place {
 
     /// Writes the low bytes of `value` there.
     pub(crate) fn write(
+        &self,
+        mem: &impl GuestMem,
+        bus: &mut impl Bus,
+        value: u64,
+    ) -> Result<(), Error> {
+        if let Some(gpa) = self.on_bus() {
+            bus.write(gpa, self.width, value & self.width.ones());
+            return Ok(());
+        }
+        self.write_parts(mem, bus, value)
+    }
+
+    fn write_parts(
         &self,
         mem: &impl GuestMem,
         bus: &mut impl Bus,

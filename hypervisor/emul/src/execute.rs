@@ -2,8 +2,8 @@
 
 use crate::access::{Bus, Place};
 use crate::alu;
-use crate::decode::{Bitness, DecodeError, decode};
-use crate::error::{Error, Fault};
+use crate::decode::{Bitness, decode};
+use crate::error::Error;
 use crate::fetch::fetch;
 use crate::linear::stack_mask;
 use crate::operation::{Arithmetic, BitAction, Kind, Operand, Operation};
@@ -26,9 +26,7 @@ pub struct Done {
     pub rsp: Option<u64>,
 }
 
-/// Fetches, decodes and carries out the instruction at CS:RIP.
-///
-/// RSP is that of `cpu`: its slot in `gprs` is neither read nor changed.
+/// Fetches, decodes and carries out the instruction at CS:RIP. See [`execute`].
 ///
 /// # Errors
 /// See [`Error`]; `gprs` is unchanged then.
@@ -39,20 +37,16 @@ pub fn run(
     bus: &mut impl Bus,
 ) -> Result<Done, Error> {
     let bitness = Bitness::of(cpu);
-    let is_whole = |bytes: &[u8]| decode(bytes, bitness) != Err(DecodeError::Short);
-    let code = fetch(mem, cpu, is_whole)?;
-    match decode(code.bytes(), bitness) {
-        Ok(operation) => execute(&operation, cpu, gprs, mem, bus),
-        // It runs past the limit of CS or is longer than an instruction may be.
-        Err(DecodeError::Short) => Err(Fault::protection(cpu).into()),
-        Err(DecodeError::Unsupported) => Err(Error::Unsupported(code)),
-    }
+    let operation = fetch(mem, cpu, |code| decode(code.bytes(), bitness))?;
+    execute(&operation, cpu, gprs, mem, bus)
 }
 
 /// Carries out a decoded instruction.
 ///
+/// RSP is that of `cpu`: its slot in `gprs` is neither read nor changed.
+///
 /// # Errors
-/// As for [`run`]; [`Error::Retry`] if none of its operands is emulated.
+/// See [`Error`]; `gprs` is unchanged then. [`Error::Retry`] if none of its operands is emulated.
 pub fn execute(
     operation: &Operation,
     cpu: &CpuState,
@@ -60,30 +54,25 @@ pub fn execute(
     mem: &impl GuestMem,
     bus: &mut impl Bus,
 ) -> Result<Done, Error> {
-    // The instruction works on a copy, so that one that does not complete has changed nothing.
-    let mut copy = *gprs;
-    copy.set(Gpr::Rsp, cpu.rsp);
+    let unused = gprs.get(Gpr::Rsp);
+    gprs.set(Gpr::Rsp, cpu.rsp);
     let mut machine = Machine {
         cpu,
-        gprs: copy,
+        gprs,
         rflags: cpu.rflags,
         mem,
         bus,
     };
-    let is_finished = match operation.kind {
-        Kind::String(kind) => string(&mut machine, operation, kind)?,
-        Kind::Push => machine.push(operation).map(|()| true)?,
-        Kind::Pop => machine.pop(operation).map(|()| true)?,
-        _ => machine.simple(operation).map(|()| true)?,
+    let outcome = match operation.kind {
+        Kind::String(kind) => string(&mut machine, operation, kind),
+        Kind::Push => machine.push(operation).map(|()| true),
+        Kind::Pop => machine.pop(operation).map(|()| true),
+        _ => machine.simple(operation).map(|()| true),
     };
-    let Machine {
-        gprs: mut copy,
-        rflags,
-        ..
-    } = machine;
-    let rsp = copy.get(Gpr::Rsp);
-    copy.set(Gpr::Rsp, gprs.get(Gpr::Rsp));
-    *gprs = copy;
+    let rflags = machine.rflags;
+    let rsp = gprs.get(Gpr::Rsp);
+    gprs.set(Gpr::Rsp, unused);
+    let is_finished = outcome?;
     Ok(Done {
         length: if is_finished { operation.length } else { 0 },
         // SDM vol. 3, "Instruction-Breakpoint Exception Condition": RF ends with the instruction.
@@ -96,11 +85,12 @@ pub fn execute(
     })
 }
 
-/// The processor while it carries out one instruction.
+/// The processor while it carries out one instruction. What can fail comes before the first change of a register other
+/// than RSP, so that an instruction that does not complete has changed none.
 pub(crate) struct Machine<'a, M, B> {
     pub(crate) cpu: &'a CpuState,
-    /// A copy, in which RSP's slot is live
-    pub(crate) gprs: Gprs,
+    /// RSP's slot counts here
+    pub(crate) gprs: &'a mut Gprs,
     pub(crate) rflags: u64,
     pub(crate) mem: &'a M,
     pub(crate) bus: &'a mut B,
@@ -127,7 +117,7 @@ impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
 
     /// The memory operand, `skip` bytes further on.
     fn memory(&self, op: &Operation, skip: u64, intent: Intent) -> Result<Place, Error> {
-        let within = offset(&op.memory, self.cpu, &self.gprs).wrapping_add(skip);
+        let within = offset(&op.memory, self.cpu, self.gprs).wrapping_add(skip);
         let within = within & op.memory.size.ones();
         self.find(usize::from(op.memory.segment), within, op.width, intent)
     }
@@ -137,7 +127,7 @@ impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
         match operand {
             Operand::None => 0,
             Operand::Memory => memory,
-            Operand::Register(register) => get(&self.gprs, register),
+            Operand::Register(register) => get(self.gprs, register),
             Operand::Immediate(value) => value,
             Operand::Selector(index) => {
                 let segment = self.cpu.segments.get(usize::from(index));
@@ -150,7 +140,7 @@ impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
     fn store(&mut self, operand: Operand, place: &Place, value: u64) -> Result<(), Error> {
         match operand {
             Operand::Memory => self.write(place, value)?,
-            Operand::Register(register) => set(&mut self.gprs, register, value),
+            Operand::Register(register) => set(self.gprs, register, value),
             Operand::None | Operand::Immediate(_) | Operand::Selector(_) => {}
         }
         Ok(())
@@ -186,6 +176,7 @@ impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
             Kind::MoveSigned => self.store(op.target, &place, alu::sign_extend(source, width)),
             Kind::MoveReversed => self.store(op.target, &place, alu::reverse(source, width)),
             Kind::Exchange => {
+                // The target is the operand in memory.
                 self.store(op.target, &place, source)?;
                 self.store(op.source, &place, target)
             }
@@ -216,21 +207,22 @@ impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
             Kind::ExchangeAdd => {
                 let sum = alu::arithmetic(Arithmetic::Add, target, source, width, self.rflags);
                 self.rflags = sum.1;
-                self.store(op.source, &place, target)?;
-                self.store(op.target, &place, sum.0)
+                self.store(op.target, &place, sum.0)?;
+                self.store(op.source, &place, target)
             }
             Kind::CompareExchange => {
                 let accumulator = low(Gpr::Rax, width);
-                let expected = get(&self.gprs, accumulator);
+                let expected = get(self.gprs, accumulator);
                 let (difference, rflags) =
                     alu::arithmetic(Arithmetic::Cmp, expected, target, width, self.rflags);
                 self.rflags = rflags;
                 if difference == 0 {
                     return self.store(op.target, &place, source);
                 }
-                set(&mut self.gprs, accumulator, target);
                 // SDM vol. 2, CMPXCHG: the destination gets a write cycle whatever the comparison says.
-                self.store(op.target, &place, target)
+                self.store(op.target, &place, target)?;
+                set(self.gprs, accumulator, target);
+                Ok(())
             }
             // `execute` sends these elsewhere.
             Kind::Push | Kind::Pop | Kind::String(_) => Ok(()),
@@ -243,7 +235,7 @@ impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
         let bits = 8 * op.width.bytes();
         match (op.kind, op.source) {
             (Kind::Bit(_), Operand::Register(register)) => {
-                let n = alu::sign_extend(get(&self.gprs, register), op.width) as i64;
+                let n = alu::sign_extend(get(self.gprs, register), op.width) as i64;
                 let skip = n
                     .div_euclid(bits as i64)
                     .wrapping_mul(op.width.bytes() as i64);

@@ -1,12 +1,14 @@
 //! The one copy of the instruction.
 
-use crate::error::Error;
+use crate::decode::DecodeError;
+use crate::error::{Error, Fault};
 use crate::linear::{advance, code};
+use crate::operation::Operation;
 use crate::walk::{Intent, walk};
 use core::fmt;
 use seam::GuestMem;
 use spec::state::CpuState;
-use spec::{Gva, PAGE_SIZE};
+use spec::{Gpa, Gva, PAGE_SIZE};
 
 /// The longest instruction (SDM vol. 2, "Instruction Format").
 const LONGEST: usize = 15;
@@ -14,7 +16,8 @@ const LONGEST: usize = 15;
 /// Bytes of an instruction, copied from guest memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Code {
-    bytes: [u8; LONGEST],
+    /// Zero from `len` on
+    bytes: [u8; 16],
     len: u8,
 }
 
@@ -28,13 +31,18 @@ impl Code {
     /// A copy of at most 15 bytes; further ones are dropped.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Self {
-        let mut copy = [0; LONGEST];
+        let mut copy = [0; 16];
         let len = bytes.len().min(LONGEST);
         copy[..len].copy_from_slice(&bytes[..len]);
         Self {
             bytes: copy,
             len: len as u8,
         }
+    }
+
+    /// The bytes as one number, the first the lowest; zeroes follow the last.
+    pub(crate) fn number(&self) -> u128 {
+        u128::from_le_bytes(self.bytes)
     }
 }
 
@@ -44,51 +52,53 @@ impl fmt::Debug for Code {
     }
 }
 
-/// Copies the instruction at CS:RIP, as far as `enough` wants it: it is asked at a page's end, since a fault of
-/// the next page must not count for an instruction that ends before it.
+/// Copies and decodes the instruction at CS:RIP. `decode` is asked at a page's end first, since a fault of the next
+/// page must not count for an instruction that ends before it.
 ///
 /// # Errors
 /// [`Error::Inject`] with #PF or #GP (the limit of CS, or longer than 15 bytes, is #GP by the SDM);
-/// [`Error::Outside`] if the code is not in RAM.
+/// [`Error::Outside`] if the code is not in RAM; [`Error::Unsupported`] as `decode` says.
 pub fn fetch(
     mem: &impl GuestMem,
     cpu: &CpuState,
-    enough: impl Fn(&[u8]) -> bool,
-) -> Result<Code, Error> {
+    mut decode: impl FnMut(&Code) -> Result<Operation, DecodeError>,
+) -> Result<Operation, Error> {
     let (start, limit) = code(cpu)?;
     let first = (PAGE_SIZE - start.0 % PAGE_SIZE).min(limit);
-    let mut copy = Code {
-        bytes: [0; LONGEST],
-        len: 0,
-    };
-    extend(mem, cpu, start, first as usize, &mut copy)?;
-    if first < limit && !enough(copy.bytes()) {
-        extend(
-            mem,
-            cpu,
-            advance(cpu, start, first),
-            (limit - first) as usize,
-            &mut copy,
-        )?;
+    let mut copy = part(mem, cpu, start, first)?;
+    let mut decoded = decode(&copy);
+    if decoded == Err(DecodeError::Short) && first < limit {
+        let rest = part(mem, cpu, advance(cpu, start, first), limit - first)?;
+        copy = Code {
+            bytes: (copy.number() | (rest.number() << (8 * first))).to_le_bytes(),
+            len: limit as u8,
+        };
+        decoded = decode(&copy);
     }
-    Ok(copy)
+    decoded.map_err(|error| match error {
+        // It runs past the limit of CS or is longer than an instruction may be.
+        DecodeError::Short => Fault::protection(cpu).into(),
+        DecodeError::Unsupported => Error::Unsupported(copy),
+    })
 }
 
-/// Copies `count` bytes that lie in one page to the end of the copy.
-fn extend(
-    mem: &impl GuestMem,
-    cpu: &CpuState,
-    at: Gva,
-    count: usize,
-    copy: &mut Code,
-) -> Result<(), Error> {
+/// Copies `len` bytes, at most 15, that lie in one page.
+fn part(mem: &impl GuestMem, cpu: &CpuState, at: Gva, len: u64) -> Result<Code, Error> {
     let gpa = walk(mem, cpu, at, Intent::Fetch)?;
-    let from = usize::from(copy.len);
-    let into = copy
-        .bytes
-        .get_mut(from..from + count)
-        .ok_or(Error::Outside(gpa))?;
-    mem.read_into(gpa, into).map_err(|_| Error::Outside(gpa))?;
-    copy.len += count as u8;
-    Ok(())
+    // Whole words, two or three reads: a page is RAM, or is not.
+    let word = |n: u64| {
+        let at = Gpa(gpa.align_down(8).0 + 8 * n);
+        mem.read_u64(at)
+            .map(u128::from)
+            .map_err(|_| Error::Outside(gpa))
+    };
+    let skip = gpa.0 % 8;
+    let mut number = word(0)? >> (8 * skip);
+    for n in 1..(skip + len).div_ceil(8) {
+        number |= word(n)? << (8 * (8 * n - skip));
+    }
+    Ok(Code {
+        bytes: (number & ((1 << (8 * len)) - 1)).to_le_bytes(),
+        len: len as u8,
+    })
 }

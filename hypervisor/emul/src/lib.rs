@@ -6,7 +6,7 @@
 //! taken from an exit but the registers.
 //!
 //! Three steps, apart from one another: [`fetch`] copies bytes, [`decode()`] turns them into a plain
-//! [`Operation`], [`run`] carries that out.
+//! [`Operation`], [`execute`] carries that out. [`Cache`] makes the second cheap for an instruction that comes again.
 #![no_std]
 
 #[cfg(test)]
@@ -14,6 +14,7 @@ extern crate std;
 
 mod access;
 mod alu;
+mod cache;
 mod decode;
 mod error;
 mod execute;
@@ -28,6 +29,7 @@ mod tests;
 mod walk;
 
 pub use access::Bus;
+pub use cache::Cache;
 pub use decode::{Bitness, DecodeError, decode, prepare};
 pub use error::{Error, Fault};
 pub use execute::{Done, execute, run};

@@ -56,89 +56,80 @@ pub fn walk(
     if cpu.cr0 & Cr0::PG.bits() == 0 {
         return Ok(Gpa(linear.0));
     }
-    let walker = Walker::new(mem, cpu, linear, intent);
-    for _ in 0..ATTEMPTS {
-        if let Some(gpa) = walker.attempt()? {
-            return Ok(gpa);
-        }
+    if cpu.cr4 & Cr4::PAE.bits() == 0 {
+        Walker::<_, BITS32>::walk(mem, cpu, linear, intent)
+    } else if cpu.efer & Efer::LMA.bits() == 0 {
+        Walker::<_, PAE>::walk(mem, cpu, linear, intent)
+    } else if cpu.cr4 & Cr4::LA57.bits() == 0 {
+        Walker::<_, LEVEL4>::walk(mem, cpu, linear, intent)
+    } else {
+        Walker::<_, LEVEL5>::walk(mem, cpu, linear, intent)
     }
-    Err(WalkError::Busy)
 }
 
-/// The paging modes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Bits32,
-    Pae,
-    Level4,
-    Level5,
-}
+// The paging modes, each named by the lowest bit of the linear address that is part of the index into its first
+// table. PAE's page-directory pointers come before that table.
+const BITS32: u32 = 22;
+const PAE: u32 = 21;
+const LEVEL4: u32 = 39;
+const LEVEL5: u32 = 48;
 
-/// An entry on the way, with the place where its flags are set.
+/// The lowest bit of the index into the last table.
+const PAGE_SHIFT: u32 = 12;
+
+/// An entry on the way, and its place.
 #[derive(Clone, Copy)]
 struct Step {
     at: Gpa,
     entry: u64,
-    /// Whether it has an accessed flag: PAE's page-directory-pointer entries have none.
-    flags: bool,
 }
 
-struct Walker<'a, M> {
+struct Walker<'a, M, const MODE: u32> {
     mem: &'a M,
-    mode: Mode,
-    root: u64,
+    cpu: &'a CpuState,
     linear: Gva,
     intent: Intent,
-    user: bool,
-    write_protect: bool,
-    no_execute: bool,
-    page_size_extensions: bool,
-    /// Supervisor-mode prevention that applies to this access to a user page: SMEP or SMAP
-    prevented: bool,
-    smep: bool,
 }
 
-impl<'a, M: GuestMem> Walker<'a, M> {
-    fn new(mem: &'a M, cpu: &CpuState, linear: Gva, intent: Intent) -> Self {
-        let cr4 = Cr4::from_bits_retain(cpu.cr4);
-        let mode = if !cr4.contains(Cr4::PAE) {
-            Mode::Bits32
-        } else if cpu.efer & Efer::LMA.bits() == 0 {
-            Mode::Pae
-        } else if cr4.contains(Cr4::LA57) {
-            Mode::Level5
-        } else {
-            Mode::Level4
-        };
-        let user = cpu.cpl() == 3;
-        let smep = cr4.contains(Cr4::SMEP);
-        let smap = cr4.contains(Cr4::SMAP) && cpu.rflags & Rflags::AC.bits() == 0;
-        Self {
+impl<'a, M: GuestMem, const MODE: u32> Walker<'a, M, MODE> {
+    const INDEX_BITS: u32 = if MODE == BITS32 { 10 } else { 9 };
+    const ENTRY_SIZE: u64 = if MODE == BITS32 { 4 } else { 8 };
+
+    fn walk(mem: &'a M, cpu: &'a CpuState, linear: Gva, intent: Intent) -> Result<Gpa, WalkError> {
+        let walker = Self {
             mem,
-            mode,
-            root: match mode {
-                Mode::Bits32 => cpu.cr3 & 0xffff_f000,
-                Mode::Pae => cpu.cr3 & 0xffff_ffe0,
-                Mode::Level4 | Mode::Level5 => cpu.cr3 & Pte::FRAME.bits(),
-            },
+            cpu,
             linear,
             intent,
-            user,
-            write_protect: cpu.cr0 & Cr0::WP.bits() != 0,
-            no_execute: mode != Mode::Bits32 && cpu.efer & Efer::NXE.bits() != 0,
-            page_size_extensions: cr4.contains(Cr4::PSE),
-            prevented: !user && if intent == Intent::Fetch { smep } else { smap },
-            smep,
+        };
+        for _ in 0..ATTEMPTS {
+            if let Some(gpa) = walker.attempt()? {
+                return Ok(gpa);
+            }
         }
+        Err(WalkError::Busy)
     }
 
+    fn is_user(&self) -> bool {
+        self.cpu.cpl() == 3
+    }
+
+    fn has(&self, flag: Cr4) -> bool {
+        self.cpu.cr4 & flag.bits() != 0
+    }
+
+    fn no_execute(&self) -> bool {
+        MODE != BITS32 && self.cpu.efer & Efer::NXE.bits() != 0
+    }
+
+    #[cold]
     fn fault(&self, cause: PageFaultCode) -> WalkError {
         let mut code = cause;
         code.set(PageFaultCode::WRITE, self.intent == Intent::Write);
-        code.set(PageFaultCode::USER, self.user);
+        code.set(PageFaultCode::USER, self.is_user());
         code.set(
             PageFaultCode::FETCH,
-            self.intent == Intent::Fetch && (self.no_execute || self.smep),
+            self.intent == Intent::Fetch && (self.no_execute() || self.has(Cr4::SMEP)),
         );
         WalkError::Fault {
             code,
@@ -146,34 +137,180 @@ impl<'a, M: GuestMem> Walker<'a, M> {
         }
     }
 
-    /// The entry `index` of a table: four bytes wide in 32-bit paging, where it is read with its neighbour.
-    fn read(&self, table: u64, index: u64) -> Result<Step, WalkError> {
-        let size = if self.mode == Mode::Bits32 { 4 } else { 8 };
-        let at = Gpa(table + index * size);
-        let word = self
-            .mem
-            .read_u64(at.align_down(8))
-            .map_err(|_| WalkError::Outside(at))?;
-        let entry = if size == 8 {
-            word
+    /// The entry at `at`; one of four bytes is read with its neighbour. It is present.
+    #[inline(always)]
+    fn entry(&self, at: Gpa) -> Result<u64, WalkError> {
+        let outside = |_| WalkError::Outside(at);
+        let entry = if Self::ENTRY_SIZE == 8 {
+            self.mem.read_u64(at).map_err(outside)?
         } else {
+            let word = self.mem.read_u64(at.align_down(8)).map_err(outside)?;
             (word >> (8 * (at.0 & 4))) & 0xffff_ffff
         };
-        Ok(Step {
-            at,
-            entry,
-            flags: true,
-        })
+        if entry & Pte::PRESENT.bits() == 0 {
+            return Err(self.fault(PageFaultCode::empty()));
+        }
+        Ok(entry)
+    }
+
+    /// One walk; `None` if an entry changed meanwhile.
+    fn attempt(&self) -> Result<Option<Gpa>, WalkError> {
+        let mut table = match MODE {
+            BITS32 => self.cpu.cr3 & 0xffff_f000,
+            PAE => self.pointed()?,
+            _ => self.cpu.cr3 & Pte::FRAME.bits(),
+        };
+        let mut shift = MODE;
+        let reserved = self.reserved();
+        let mut steps = [Step {
+            at: Gpa(0),
+            entry: 0,
+        }; 5];
+        let (mut common, mut any) = (Pte::all(), Pte::empty());
+        for n in 0..steps.len() {
+            let index = (self.linear.0 >> shift) & ((1 << Self::INDEX_BITS) - 1);
+            let at = Gpa(table | (index * Self::ENTRY_SIZE));
+            let bits = self.entry(at)?;
+            steps[n] = Step { at, entry: bits };
+            let entry = Pte::from_bits_retain(bits);
+            common &= entry;
+            any |= entry;
+            let is_leaf =
+                shift == PAGE_SHIFT || (entry.contains(Pte::PAGE) && self.maps_large(shift));
+            let hole = if is_leaf {
+                self.hole(shift)
+            } else if shift > 30 {
+                // No entry of these levels maps a page.
+                Pte::PAGE.bits()
+            } else {
+                0
+            };
+            if bits & (reserved | hole) != 0 {
+                return Err(self.fault(PageFaultCode::PROTECTION | PageFaultCode::RESERVED));
+            }
+            if is_leaf {
+                if !self.allowed(common, any) {
+                    return Err(self.fault(PageFaultCode::PROTECTION));
+                }
+                let is_marked = common.contains(Pte::ACCESSED)
+                    && (self.intent != Intent::Write || entry.contains(Pte::DIRTY));
+                if !is_marked && !self.mark_all(&steps[..=n])? {
+                    return Ok(None);
+                }
+                return Ok(Some(self.translated(bits, shift)));
+            }
+            table = bits & Pte::FRAME.bits();
+            shift -= Self::INDEX_BITS;
+        }
+        // Each mode ends at its last table, after five at most.
+        Err(WalkError::Busy)
+    }
+
+    /// The page directory that PAE's page-directory-pointer entry names. It has no flags but PRESENT.
+    fn pointed(&self) -> Result<u64, WalkError> {
+        let at = Gpa((self.cpu.cr3 & 0xffff_ffe0) + ((self.linear.0 >> 30) & 3) * 8);
+        let entry = self.entry(at)?;
+        if entry & 0x1e6 != 0 || entry >> 52 != 0 {
+            return Err(self.fault(PageFaultCode::PROTECTION | PageFaultCode::RESERVED));
+        }
+        Ok(entry & Pte::FRAME.bits())
+    }
+
+    /// Whether bit 7 of an entry means a page: in the last table but one, in IA-32e mode also in that above.
+    fn maps_large(&self, shift: u32) -> bool {
+        match MODE {
+            BITS32 => self.has(Cr4::PSE),
+            PAE => shift == PAE,
+            _ => shift <= 30,
+        }
+    }
+
+    /// The bits that are reserved in every entry.
+    fn reserved(&self) -> u64 {
+        let high = match MODE {
+            BITS32 => return 0,
+            PAE => 0x7ff << 52,
+            _ => 0,
+        };
+        if self.no_execute() {
+            high
+        } else {
+            high | Pte::NO_EXECUTE.bits()
+        }
+    }
+
+    /// The bits that are reserved in an entry that maps a page of `1 << shift` bytes: those between the PAT bit, 12,
+    /// and the frame. Of a 4 MiB page only bit 21: bits 20:13 are bits 39:32 of the address (PSE-36).
+    fn hole(&self, shift: u32) -> u64 {
+        match (MODE, shift) {
+            (_, PAGE_SHIFT) => 0,
+            (BITS32, _) => 1 << 21,
+            _ => (1 << shift) - (1 << 13),
+        }
+    }
+
+    /// Whether the rights suffice: `common` has what all entries have, `any` what one has.
+    fn allowed(&self, common: Pte, any: Pte) -> bool {
+        let is_user_page = common.contains(Pte::USER);
+        let mode = if self.is_user() {
+            is_user_page
+        } else {
+            !is_user_page || !self.is_prevented()
+        };
+        mode && match self.intent {
+            Intent::Read => true,
+            Intent::Write => {
+                let is_checked = self.is_user() || self.cpu.cr0 & Cr0::WP.bits() != 0;
+                common.contains(Pte::WRITE) || !is_checked
+            }
+            Intent::Fetch => !(self.no_execute() && any.contains(Pte::NO_EXECUTE)),
+        }
+    }
+
+    /// Whether SMEP or SMAP keeps a supervisor from a user page.
+    fn is_prevented(&self) -> bool {
+        match self.intent {
+            Intent::Fetch => self.has(Cr4::SMEP),
+            _ => self.has(Cr4::SMAP) && self.cpu.rflags & Rflags::AC.bits() == 0,
+        }
+    }
+
+    /// The address that the entry of a page of `1 << shift` bytes gives.
+    fn translated(&self, entry: u64, shift: u32) -> Gpa {
+        let inside = (1 << shift) - 1;
+        let frame = if MODE == BITS32 && shift != PAGE_SHIFT {
+            (entry & 0xffc0_0000) | ((entry & 0x001f_e000) << 19)
+        } else {
+            entry & Pte::FRAME.bits() & !inside
+        };
+        Gpa(frame | (self.linear.0 & inside))
+    }
+
+    /// Sets the flags of all entries on the way, from the root on, the dirty flag in the last; `false` if one is no
+    /// longer what was read.
+    #[cold]
+    fn mark_all(&self, steps: &[Step]) -> Result<bool, WalkError> {
+        for (n, step) in steps.iter().enumerate() {
+            let mut flags = Pte::ACCESSED;
+            flags.set(
+                Pte::DIRTY,
+                n + 1 == steps.len() && self.intent == Intent::Write,
+            );
+            if !self.mark(*step, flags)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Sets flags in an entry; `false` if it is no longer what was read.
     fn mark(&self, step: Step, flags: Pte) -> Result<bool, WalkError> {
         let outside = |_: AccessError| WalkError::Outside(step.at);
         let (old, new) = (step.entry, step.entry | flags.bits());
-        if old == new || !step.flags {
+        if old == new {
             return Ok(true);
         }
-        if self.mode != Mode::Bits32 {
+        if MODE != BITS32 {
             return self
                 .mem
                 .compare_exchange_u64(step.at, old, new)
@@ -188,115 +325,5 @@ impl<'a, M: GuestMem> Walker<'a, M> {
         self.mem
             .compare_exchange_u64(at, word, word | (new << shift))
             .map_err(outside)
-    }
-
-    /// One walk; `None` if an entry changed meanwhile.
-    fn attempt(&self) -> Result<Option<Gpa>, WalkError> {
-        let mut steps = [None; 5];
-        let (mut user, mut write, mut execute) = (true, true, true);
-        let mut table = self.root;
-        let (mut level, index_bits) = match self.mode {
-            Mode::Bits32 => (2, 10),
-            Mode::Pae => (3, 9),
-            Mode::Level4 => (4, 9),
-            Mode::Level5 => (5, 9),
-        };
-        for slot in &mut steps {
-            let shift = 12 + index_bits * (level - 1);
-            let pointer = self.mode == Mode::Pae && level == 3;
-            let mask = if pointer { 3 } else { (1 << index_bits) - 1 };
-            let mut step = self.read(table, (self.linear.0 >> shift) & mask)?;
-            step.flags = !pointer;
-            let entry = Pte::from_bits_retain(step.entry);
-            if !entry.contains(Pte::PRESENT) {
-                return Err(self.fault(PageFaultCode::empty()));
-            }
-            let leaf = level == 1 || (entry.contains(Pte::PAGE) && self.large(level));
-            if self.reserved(entry, level, leaf) {
-                return Err(self.fault(PageFaultCode::PROTECTION | PageFaultCode::RESERVED));
-            }
-            if !pointer {
-                user &= entry.contains(Pte::USER);
-                write &= entry.contains(Pte::WRITE);
-                execute &= !(self.no_execute && entry.contains(Pte::NO_EXECUTE));
-            }
-            *slot = Some(step);
-            if leaf {
-                if !self.allowed(user, write, execute) {
-                    return Err(self.fault(PageFaultCode::PROTECTION));
-                }
-                return self.finish(&steps, self.frame(entry, level, shift));
-            }
-            table = (entry & Pte::FRAME).bits();
-            level -= 1;
-        }
-        // Level 1 is a leaf and no mode has more than five levels.
-        Err(WalkError::Busy)
-    }
-
-    /// Whether bit 7 of an entry of this level means a page.
-    fn large(&self, level: u32) -> bool {
-        match self.mode {
-            Mode::Bits32 => self.page_size_extensions,
-            Mode::Pae => level == 2,
-            Mode::Level4 | Mode::Level5 => level == 2 || level == 3,
-        }
-    }
-
-    /// Whether a reserved bit is set.
-    fn reserved(&self, entry: Pte, level: u32, leaf: bool) -> bool {
-        let bits = entry.bits();
-        match self.mode {
-            // A 4 MiB page: bit 21; bits 20:13 are bits 39:32 of the address (PSE-36).
-            Mode::Bits32 => leaf && level == 2 && bits & (1 << 21) != 0,
-            Mode::Pae if level == 3 => bits & 0x1e6 != 0 || bits >> 52 != 0,
-            _ => {
-                let no_execute = entry.contains(Pte::NO_EXECUTE) && !self.no_execute;
-                let root = level >= 4 && entry.contains(Pte::PAGE);
-                // Between the PAT bit, 12, and the frame of a large page.
-                let hole = leaf && level > 1 && bits & ((1 << (3 + 9 * level)) - (1 << 13)) != 0;
-                let pae = self.mode == Mode::Pae && bits & (0x7ff << 52) != 0;
-                no_execute || root || hole || pae
-            }
-        }
-    }
-
-    fn allowed(&self, user: bool, write: bool, execute: bool) -> bool {
-        let mode = if self.user {
-            user
-        } else {
-            !(user && self.prevented)
-        };
-        mode && match self.intent {
-            Intent::Read => true,
-            Intent::Write => write || (!self.user && !self.write_protect),
-            Intent::Fetch => execute,
-        }
-    }
-
-    fn frame(&self, entry: Pte, level: u32, shift: u32) -> Gpa {
-        let inside = (1 << shift) - 1;
-        let frame = if self.mode == Mode::Bits32 && level == 2 {
-            (entry.bits() & 0xffc0_0000) | ((entry.bits() & 0x001f_e000) << 19)
-        } else {
-            (entry & Pte::FRAME).bits() & !inside
-        };
-        Gpa(frame | (self.linear.0 & inside))
-    }
-
-    /// Sets the flags of all entries on the way, from the root on, the dirty flag in the last.
-    fn finish(&self, steps: &[Option<Step>; 5], gpa: Gpa) -> Result<Option<Gpa>, WalkError> {
-        let mut steps = steps.iter().flatten().peekable();
-        while let Some(step) = steps.next() {
-            let mut flags = Pte::ACCESSED;
-            flags.set(
-                Pte::DIRTY,
-                steps.peek().is_none() && self.intent == Intent::Write,
-            );
-            if !self.mark(*step, flags)? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(gpa))
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::{Extent, Window};
 use seam::{AccessError, GuestMem};
-use spec::{Gpa, Hpa};
+use spec::{Gpa, Hpa, PAGE_SIZE};
 
-/// One range of guest-physical memory that lies in one range of host memory.
+/// One range of guest-physical memory that lies in one range of host memory: whole pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Slot {
     /// First guest-physical address
@@ -42,8 +42,8 @@ impl GuestRam {
         }
     }
 
-    /// Adds a slot. `false`, and nothing added, if it overlaps another in guest or host memory, wraps, is empty,
-    /// or there are too many.
+    /// Adds a slot. `false`, and nothing added, if it overlaps another in guest or host memory, wraps, is empty
+    /// or not of whole pages, or there are too many.
     #[must_use]
     pub fn add(&mut self, slot: Slot) -> bool {
         let (Some(g_end), Some(h_end)) = (
@@ -57,18 +57,22 @@ impl GuestRam {
             let h = slot.host.start.0 < s.host.start.0 + s.host.len && s.host.start.0 < h_end.0;
             g || h
         });
-        let Some(free) = self.slots.get_mut(self.count) else {
-            return false;
-        };
-        if clash || slot.host.len == 0 {
+        let is_paged = [slot.gpa.0, slot.host.start.0, slot.host.len]
+            .iter()
+            .all(|n| n.is_multiple_of(PAGE_SIZE));
+        if clash || slot.host.len == 0 || !is_paged || self.count == MAX_SLOTS {
             return false;
         }
-        *free = slot;
+        // The largest first: most searches end there.
+        let before = self.slots().iter().filter(|s| s.host.len >= slot.host.len);
+        let at = before.count();
+        self.slots.copy_within(at..self.count, at + 1);
+        self.slots[at] = slot;
         self.count += 1;
         true
     }
 
-    /// The slots, in the order in which they were added.
+    /// The slots, the largest first.
     #[must_use]
     pub fn slots(&self) -> &[Slot] {
         self.slots.get(..self.count).unwrap_or(&[])
@@ -86,8 +90,9 @@ impl GuestRam {
     #[inline]
     fn host(&self, gpa: Gpa) -> Option<(Hpa, u64)> {
         self.slots().iter().find_map(|s| {
-            let offset = gpa.offset_from(s.gpa).filter(|&o| o < s.host.len)?;
-            Some((Hpa(s.host.start.0 + offset), s.host.len - offset))
+            // One comparison: below the slot, the difference wraps to more than any length.
+            let offset = gpa.0.wrapping_sub(s.gpa.0);
+            (offset < s.host.len).then(|| (Hpa(s.host.start.0 + offset), s.host.len - offset))
         })
     }
 
@@ -99,6 +104,13 @@ impl GuestRam {
         len: u64,
         mut f: impl FnMut(Hpa, u64, u64) -> Option<()>,
     ) -> Result<(), AccessError> {
+        if len == 0 {
+            return Ok(());
+        }
+        let (host, room) = self.host(gpa).ok_or(AccessError::Absent)?;
+        if len <= room {
+            return f(host, 0, len).ok_or(AccessError::Absent);
+        }
         gpa.checked_add(len).ok_or(AccessError::Absent)?;
         for carry_out in [false, true] {
             let mut done = 0;
@@ -114,14 +126,15 @@ impl GuestRam {
         Ok(())
     }
 
+    #[inline]
     fn aligned_word(&self, gpa: Gpa) -> Result<Hpa, AccessError> {
         if !gpa.is_aligned(8) {
             return Err(AccessError::Width);
         }
-        match self.host(gpa) {
-            Some((host, room)) if room >= 8 => Ok(host),
-            _ => Err(AccessError::Absent),
-        }
+        // Slots are whole pages: the word ends in the slot where it starts.
+        self.host(gpa)
+            .map(|(host, _)| host)
+            .ok_or(AccessError::Absent)
     }
 }
 
@@ -226,7 +239,46 @@ mod tests {
         assert!(!ram.add(slot(0x1800, 0x3000, 0x1000)), "guest overlap");
         assert!(!ram.add(slot(u64::MAX, 0x3000, 0x1000)), "wraps");
         assert!(!ram.add(slot(0x8000, 0x3000, 0)), "empty");
+        for (gpa, host, len) in [
+            (0x8008, 0x3000, 0x1000),
+            (0x8000, 0x3008, 0x1000),
+            (0x8000, 0x3000, 0xff8),
+        ] {
+            assert!(!ram.add(slot(gpa, host, len)), "no whole pages");
+        }
         assert!(ram.add(slot(0x8000, 0x3000, 0x1000)));
+    }
+
+    #[test]
+    fn the_largest_slot_is_searched_first_and_none_is_lost() {
+        let mut ram = GuestRam::new(window(0x2_0000 / 8));
+        let added = [
+            slot(0x5000, 0x2000, 0x1000),
+            slot(0x10_0000, 0x4000, 0x4000),
+            slot(0x0, 0x0, 0x2000),
+            slot(0x20_0000, 0x8000, 0x4000),
+        ];
+        for s in added {
+            assert!(ram.add(s));
+        }
+        assert_eq!(ram.slots(), [added[1], added[3], added[2], added[0]]);
+        for s in added {
+            let last = Gpa(s.gpa.0 + s.host.len - 8);
+            assert_eq!(ram.compare_exchange_u64(last, 0, s.gpa.0 + 1), Ok(true));
+            let there = Hpa(s.host.start.0 + s.host.len - 8);
+            assert_eq!(ram.window.load(there), Some(s.gpa.0 + 1));
+            assert_eq!(ram.read_u64(Gpa(last.0 + 8)), Err(AccessError::Absent));
+        }
+    }
+
+    #[test]
+    fn there_is_an_end_to_slots() {
+        let mut ram = GuestRam::new(window(0));
+        for n in 0..=MAX_SLOTS as u64 {
+            let fits = ram.add(slot(0x2000 * n, 0x2000 * n, 0x1000));
+            assert_eq!(fits, n < MAX_SLOTS as u64);
+        }
+        assert_eq!(ram.slots().len(), MAX_SLOTS);
     }
 
     #[test]

@@ -79,3 +79,13 @@ fn the_same_bytes_mean_other_things_in_other_modes() {
         .memory;
     assert_eq!((absolute.relative, absolute.displacement), (false, 0x10));
 }
+
+#[test]
+fn the_target_of_an_exchange_is_in_memory() {
+    for bytes in [&[0x87, 0x07][..], &[0x86, 0x07], &[0x48, 0x87, 0x3c, 0x24]] {
+        let operation = decode(bytes, Bitness::Bits64).unwrap();
+        assert_eq!(operation.kind, Kind::Exchange);
+        assert_eq!(operation.target, Operand::Memory);
+        assert!(matches!(operation.source, Operand::Register(_)));
+    }
+}
