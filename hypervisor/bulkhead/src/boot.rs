@@ -5,6 +5,7 @@
 use alloc::vec::Vec;
 use bootloader_api::info::MemoryRegionKind;
 use bootloader_api::{BootInfo, BootloaderConfig, config::Mapping};
+use paging::Rights;
 use ram::{Extent, Frames};
 use spec::Hpa;
 
@@ -12,7 +13,8 @@ use spec::Hpa;
 pub(crate) static CONFIG: BootloaderConfig = {
     let mut config = BootloaderConfig::new_default();
     config.mappings.physical_memory = Some(Mapping::Dynamic);
-    config.kernel_stack_size = 64 * 1024;
+    // The deepest path, loading a kernel, takes a quarter of it; a guard page lies below.
+    config.kernel_stack_size = 256 * 1024;
     config
 };
 
@@ -26,8 +28,9 @@ pub(crate) struct Machine {
     pub(crate) window: *mut u8,
     /// One past the highest address of memory in the map
     pub(crate) memory_end: u64,
-    /// Ranges that must stay mapped: RAM, ours or free, and the firmware's tables
-    pub(crate) mapped: Vec<Extent>,
+    /// Ranges that must stay mapped, and how: what is free can be written, what holds our own image, the bundle and the
+    /// firmware's tables only read
+    pub(crate) mapped: Vec<(Extent, Rights)>,
     /// The loader's stack, on which we run
     pub(crate) stack: (u64, u64),
     /// The bundle
@@ -72,16 +75,18 @@ pub(crate) fn machine(info: &'static BootInfo) -> Result<Machine, &'static str> 
     let mut mapped = Vec::new();
     let mut memory_end = 0;
     for r in info.memory_regions.iter() {
-        let ours = match r.kind {
-            MemoryRegionKind::Usable | MemoryRegionKind::Bootloader => true,
-            MemoryRegionKind::UnknownUefi(t) => t == ACPI_RECLAIM || t == ACPI_NVS,
-            _ => false,
+        let rights = match r.kind {
+            MemoryRegionKind::Usable => Rights::RW,
+            MemoryRegionKind::Bootloader
+            | MemoryRegionKind::UnknownUefi(ACPI_RECLAIM | ACPI_NVS) => Rights::R,
+            _ => continue,
         };
-        if ours && r.end > r.start {
-            mapped.push(Extent {
+        if r.end > r.start {
+            let extent = Extent {
                 start: Hpa(r.start),
                 len: r.end - r.start,
-            });
+            };
+            mapped.push((extent, rights));
             memory_end = memory_end.max(r.end);
         }
     }

@@ -24,16 +24,18 @@ const RESERVED: usize = 8 * 1024;
 /// Bytes that wait for a guest.
 const IN: usize = 4 * 1024;
 
+/// Rounds in which one interrupt is served before the UART is asked for another.
+const ROUNDS: usize = 4;
+
 /// The rings and the UART.
 pub(crate) struct Console {
     out: Deque<u8, OUT>,
     input: Deque<u8, IN>,
-    /// `None` before start-up and on machines without one: output is dropped then.
     uart: Option<Uart16550<PioBackend>>,
-    /// Bytes are on the line, and an interrupt will tell when they are gone.
-    sending: bool,
-    /// The last byte ended a line.
-    at_line_start: bool,
+    /// There is no UART: output is dropped.
+    absent: bool,
+    /// The last byte did not end a line.
+    mid_line: bool,
 }
 
 /// The log ring: the one piece of state that all of the hypervisor shares.
@@ -45,40 +47,51 @@ impl Console {
             out: Deque::new(),
             input: Deque::new(),
             uart: None,
-            sending: false,
-            at_line_start: true,
+            absent: false,
+            mid_line: false,
         }
     }
 
-    /// Takes over COM1 at 115200 baud; says whether there is one. It sends from now on, but only
-    /// [`Console::on_interrupt`] keeps it going.
+    /// Takes over COM1 at 115200 baud; says whether there is one. It needs no heap, no tables of ours, no interrupts: what
+    /// goes wrong from here on can be told.
     pub(crate) fn open(&mut self) -> bool {
         // SAFETY: COM1's ports are a UART's or nobody's; boot services, which used them, are gone.
-        let Ok(mut uart) = (unsafe { Uart16550::new_port(COM1) }) else {
-            return false;
-        };
+        let uart = unsafe { Uart16550::new_port(COM1) };
         let config = Config {
             baud_rate: BaudRate::Baud115200,
-            interrupts: IER::DATA_READY | IER::THR_EMPTY,
+            interrupts: IER::empty(),
             ..Config::DEFAULT
         };
-        self.uart = uart.init(config).is_ok().then_some(uart);
-        self.pump();
-        self.uart.is_some()
+        self.uart = uart
+            .ok()
+            .and_then(|mut u| u.init(config).is_ok().then_some(u));
+        self.absent = self.uart.is_none();
+        !self.absent
+    }
+
+    /// Has the UART interrupt from now on. With an empty transmitter that raises an interrupt at once, which starts the
+    /// ring on its way.
+    pub(crate) fn listen(&mut self) {
+        if let Some(uart) = self.uart.as_mut() {
+            uart.enable_interrupts(IER::DATA_READY | IER::THR_EMPTY);
+        }
     }
 
     /// Queues a byte for sending; `false` if only `spare` bytes or fewer are free.
     fn queue(&mut self, byte: u8, spare: usize) -> bool {
+        if self.absent {
+            return true;
+        }
         if self.out.len() + spare >= OUT || self.out.push_back(byte).is_err() {
             return false;
         }
-        self.at_line_start = byte == b'\n';
+        self.mid_line = byte != b'\n';
         true
     }
 
     /// Queues a line of our own. It starts a line even if a guest has left one open, and is cut if the ring is full.
     pub(crate) fn line(&mut self, write: impl FnOnce(&mut dyn core::fmt::Write)) {
-        if !self.at_line_start {
+        if self.mid_line {
             self.text("\n");
         }
         write(self);
@@ -95,13 +108,12 @@ impl Console {
         }
     }
 
-    /// Gives the line what it can take now, unless it is busy.
+    /// Gives the UART what it can take now.
     fn pump(&mut self) {
         let Some(uart) = self.uart.as_mut() else {
-            self.out.clear();
             return;
         };
-        if self.sending || self.out.is_empty() || uart.ready_to_send().is_err() {
+        if self.out.is_empty() || uart.ready_to_send().is_err() {
             return;
         }
         let mut part = heapless::Vec::<u8, FIFO_SIZE>::new();
@@ -114,28 +126,34 @@ impl Console {
         for b in part[sent..].iter().rev() {
             let _ = self.out.push_front(*b);
         }
-        self.sending = sent > 0;
     }
 
-    /// Serves the UART's interrupt: an edge, so all its causes are looked at until none is left.
-    pub(crate) fn on_interrupt(&mut self) {
-        // Reading IIR ends the transmitter's interrupt; a UART that claims one without end is left alone.
-        for _ in 0..64 {
+    /// Serves the UART's interrupt, or polls the UART where its interrupt does not reach us.
+    pub(crate) fn serve(&mut self) {
+        for _ in 0..ROUNDS {
             let Some(uart) = self.uart.as_mut() else {
                 return;
             };
+            // Reading IIR ends the transmitter's interrupt.
             let cause = uart.isr().interrupt_type();
-            while let Ok(b) = uart.try_receive_byte() {
+            for _ in 0..FIFO_SIZE {
+                let Ok(b) = uart.try_receive_byte() else {
+                    break;
+                };
                 // Bytes beyond the ring are lost, as they would be on a real line without flow control.
                 let _ = self.input.push_back(b);
             }
-            if uart.ready_to_send().is_ok() {
-                self.sending = false;
-                self.pump();
-            }
+            self.pump();
             if cause.is_none() {
                 return;
             }
+        }
+        // The pin is edge-triggered: a cause that is left would never be heard of again. Switching the sources off and on
+        // makes a new edge, and other work gets its turn meanwhile.
+        if let Some(uart) = self.uart.as_mut() {
+            let sources = uart.ier();
+            uart.disable_interrupts(sources);
+            uart.enable_interrupts(sources);
         }
     }
 
@@ -166,7 +184,7 @@ pub(crate) struct GuestLine;
 impl SerialLine for GuestLine {
     fn send(&mut self, byte: u8) -> bool {
         let mut console = CONSOLE.lock();
-        let taken = console.uart.is_none() || console.queue(byte, RESERVED);
+        let taken = console.queue(byte, RESERVED);
         console.pump();
         taken
     }

@@ -8,7 +8,7 @@ use hw::apic::LocalApic;
 use hw::core_local::CoreLocal;
 use hw::ioapic::{DEFAULT_BASE, HostIoApic};
 use hw::segments::{IstStacks, Segments};
-use spec::{Ticks, Vector};
+use spec::{Hz, Ticks, Vector};
 
 /// Vector of the local APIC's timer.
 const TIMER: Vector = Vector(0x40);
@@ -27,14 +27,19 @@ pub(crate) struct Core {
     pub(crate) segments: Segments,
     apic: LocalApic,
     armed: Option<Ticks>,
+    /// How often the UART is looked at, where it has no interrupt
+    poll: Option<Ticks>,
 }
 
 impl Core {
-    /// Brings up this core: the first, which also serves the console.
+    /// Brings up this core: the first, which also serves the console. `tsc` is the frequency of the TSC.
     ///
     /// # Errors
     /// What could not be mapped.
-    pub(crate) fn start(space: &mut AddressSpace) -> Result<Self, paging::Error<paging::Hva>> {
+    pub(crate) fn start(
+        space: &mut AddressSpace,
+        tsc: Hz,
+    ) -> Result<Self, paging::Error<paging::Hva>> {
         let stacks = IstStacks {
             nmi: space.stack(IST_PAGES)?,
             double_fault: space.stack(IST_PAGES)?,
@@ -57,12 +62,12 @@ impl Core {
         // SAFETY: as above.
         let routed = unsafe { HostIoApic::take(page) }
             .is_some_and(|mut chip| chip.route_edge(COM1_PIN, UART, apic.id()));
-        if CONSOLE.lock().open() {
+        if routed {
             crate::info!("console: uart=com1 baud=115200 core={}", apic.id());
-        }
-        if !routed {
+            CONSOLE.lock().listen();
+        } else {
             crate::warning!(
-                "console: no I/O APIC at {DEFAULT_BASE:#x}, so the UART has no interrupt: guests will see no input"
+                "console: no I/O APIC at {DEFAULT_BASE:#x}, so the UART is polled every millisecond"
             );
         }
         Ok(Self {
@@ -70,13 +75,14 @@ impl Core {
             segments,
             apic,
             armed: None,
+            poll: (!routed).then(|| tsc.ticks(1_000_000)),
         })
     }
 
     /// Serves a host interrupt that was acknowledged by a VM exit or noted by a handler.
     pub(crate) fn serve(&mut self, vector: Vector) {
         match vector {
-            UART => CONSOLE.lock().on_interrupt(),
+            UART => CONSOLE.lock().serve(),
             // It has ended a sleep or a guest's run: that was its purpose.
             TIMER => self.armed = None,
             hw::apic::SPURIOUS => return,
@@ -87,11 +93,40 @@ impl Core {
 
     /// Sleeps until an interrupt has been served, at the latest until `deadline`.
     pub(crate) fn sleep(&mut self, deadline: Option<Ticks>) {
+        let now = hw::tsc::now();
+        let deadline = self.latest(deadline, now);
         if self.armed != deadline {
-            self.apic.set_timer(deadline, hw::tsc::now());
+            self.apic.set_timer(deadline, now);
             self.armed = deadline;
         }
-        let vector = hw::idle::wait(self.local);
-        self.serve(vector);
+        hw::idle::wait(self.local);
+        self.serve_noted();
+    }
+
+    /// Takes what interrupts are pending: for a guest whose own timer ends each of its stays before they would.
+    pub(crate) fn breathe(&mut self) {
+        hw::idle::breathe();
+        self.serve_noted();
+    }
+
+    /// When this core must be back in the hypervisor, given when its guest wants it to be.
+    #[inline]
+    pub(crate) fn latest(&self, deadline: Option<Ticks>, now: Ticks) -> Option<Ticks> {
+        match self.poll {
+            None => deadline,
+            Some(period) => {
+                let next = now.after(period);
+                Some(deadline.map_or(next, |d| d.min(next)))
+            }
+        }
+    }
+
+    fn serve_noted(&mut self) {
+        while let Some(vector) = self.local.take() {
+            self.serve(vector);
+        }
+        if self.poll.is_some() {
+            CONSOLE.lock().serve();
+        }
     }
 }

@@ -46,6 +46,7 @@ impl Guest {
     ///
     /// # Errors
     /// What the machine does not have, in words.
+    #[inline(never)]
     pub(crate) fn claim(vtx: &VtX, plan: &plan::Vm, handover: &Handover) -> Result<Self, String> {
         let controls = vmx::controls::select(
             &vtx.capabilities,
@@ -61,8 +62,10 @@ impl Guest {
         let ept = Ept {
             largest: if vtx.capabilities.ept_vpid.contains(EptVpidCap::PAGE_1G) {
                 Level::GIB_1
-            } else {
+            } else if vtx.capabilities.ept_vpid.contains(EptVpidCap::PAGE_2M) {
                 Level::MIB_2
+            } else {
+                Level::KIB_4
             },
             execute_only: false,
         };
@@ -102,6 +105,7 @@ impl Guest {
     ///
     /// # Errors
     /// What is wrong with the kernel, in words.
+    #[inline(never)]
     pub(crate) fn reset(&mut self, bundle: &Bundle<'_>) -> Result<StartState, String> {
         self.vm.memory.scrub();
         self.vm.reset(chips(bundle.handover()));

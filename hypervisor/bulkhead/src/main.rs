@@ -21,10 +21,12 @@ mod vtx;
 
 use alloc::boxed::Box;
 use bootloader_api::{BootInfo, entry_point};
+use console::CONSOLE;
 use hw::firmware::Firmware;
 use memory::AddressSpace;
 use plan::bundle::Bundle;
 use ram::{Frames, Window};
+use spec::cpu::Cr4;
 use spin::Mutex;
 
 entry_point!(start, config = &boot::CONFIG);
@@ -32,6 +34,12 @@ entry_point!(start, config = &boot::CONFIG);
 fn start(info: &'static mut BootInfo) -> ! {
     let entered = hw::tsc::now();
     let info: &'static BootInfo = info;
+    CONSOLE.lock().open();
+    if hw::control::cr4() & Cr4::LA57.bits() != 0 {
+        stop::refuse(format_args!(
+            "the firmware runs with five-level paging (CR4.LA57), which this version does not take over"
+        ));
+    }
     let mut frames = Frames::new();
     boot::free_memory(info, &mut frames);
     let heap = boot::window(info).is_some_and(|w| memory::start_heap(&mut frames, w));
@@ -47,11 +55,11 @@ fn start(info: &'static mut BootInfo) -> ! {
 
     let mut space = AddressSpace::enter(&machine, frames, window)
         .unwrap_or_else(|e| stop::refuse(format_args!("page tables cannot be built: {e:?}")));
-    let core = host::Core::start(&mut space)
-        .unwrap_or_else(|e| stop::refuse(format_args!("registers cannot be mapped: {e:?}")));
     let bundle = Bundle::open(machine.bundle)
         .unwrap_or_else(|e| stop::refuse(format_args!("the bundle is damaged: {e}")));
     let handover = bundle.handover();
+    let core = host::Core::start(&mut space, handover.tsc)
+        .unwrap_or_else(|e| stop::refuse(format_args!("registers cannot be mapped: {e:?}")));
     match space.firmware(&handover.runtime_memory) {
         Ok(tables) => stop::set_firmware(Firmware {
             reset_system: handover.reset_system,

@@ -10,6 +10,7 @@ use plan::bundle::MemorySpan;
 use ram::{FrameTables, Frames, Window};
 use seam::TableMem;
 use spec::memory_type::MemoryType;
+use spec::pte::Pte;
 use spec::{Hpa, PAGE_SIZE};
 use spin::Mutex;
 
@@ -58,7 +59,7 @@ impl AddressSpace {
     /// nothing else, and nothing in the lower half. Then loads them.
     ///
     /// # Errors
-    /// Frames ran out, or the loader's mapping is not W^X.
+    /// Frames ran out, or the loader's mapping has a hole in the image or is not W^X.
     pub(crate) fn enter(
         machine: &Machine,
         frames: &'static Mutex<Frames>,
@@ -74,18 +75,17 @@ impl AddressSpace {
             global: true,
         };
         let mut tables = Tables::new(format, memory)?;
-        for m in &machine.mapped {
-            let at = Hva(machine.window as u64 + m.start.0);
-            tables.map(at, m.start, m.len, Rights::RW, MemoryType::WriteBack)?;
+        for (extent, rights) in &machine.mapped {
+            let at = Hva(machine.window as u64 + extent.start.0);
+            tables.map(at, extent.start, extent.len, *rights, MemoryType::WriteBack)?;
         }
         let loader = Tables::existing(format, memory, Hpa(hw::control::cr3() & !(PAGE_SIZE - 1)));
         let (stack, stack_len) = machine.stack;
         for (from, to) in [image(), (stack, stack + stack_len)] {
             let mut at = from & !(PAGE_SIZE - 1);
             while at < to {
-                if let Some((frame, rights, _)) = loader.translate(Hva(at)) {
-                    tables.map(Hva(at), frame, PAGE_SIZE, rights, MemoryType::WriteBack)?;
-                }
+                let (frame, rights, _) = loader.translate(Hva(at)).ok_or(paging::Error::Range)?;
+                tables.map(Hva(at), frame, PAGE_SIZE, rights, MemoryType::WriteBack)?;
                 at += PAGE_SIZE;
             }
         }
@@ -190,8 +190,7 @@ impl Format for RuntimeServices {
     fn page(&self, level: Level, frame: Hpa, _: Rights, cache: MemoryType) -> Option<u64> {
         let executable = Self::LONG.page(level, frame, Rights::RX, cache)?;
         let writable = Self::LONG.page(level, frame, Rights::RW, cache)?;
-        let no_execute = writable & !executable & (1 << 63);
-        Some((executable | writable) & !no_execute)
+        Some((executable | writable) & !Pte::NO_EXECUTE.bits())
     }
 
     fn decode(&self, level: Level, entry: u64) -> Entry {

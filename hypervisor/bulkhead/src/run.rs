@@ -9,6 +9,7 @@ use crate::vtx::VtX;
 use exits::{Exit, Stop};
 use plan::bundle::Bundle;
 use spec::Ticks;
+use spec::cpu::vector;
 use vmx::Effect;
 
 /// Runs the plan to its end, and says how it ended.
@@ -20,20 +21,20 @@ pub(crate) fn all(
 ) -> &'static str {
     let handover = bundle.handover();
     let [plan] = handover.plan.vms.as_slice() else {
-        stop(format_args!(
+        crate::stop::refuse(format_args!(
             "the plan has {} VMs, and this version runs one",
             handover.plan.vms.len()
         ));
     };
     let name = plan.name.as_str();
-    let mut guest =
-        Guest::claim(vtx, plan, handover).unwrap_or_else(|e| stop(format_args!("vm {name}: {e}")));
+    let mut guest = Guest::claim(vtx, plan, handover)
+        .unwrap_or_else(|e| crate::stop::refuse(format_args!("vm {name}: {e}")));
     loop {
         let start = guest
             .reset(bundle)
-            .unwrap_or_else(|e| stop(format_args!("vm {name}: {e}")));
+            .unwrap_or_else(|e| crate::stop::refuse(format_args!("vm {name}: {e}")));
         let mut vcpu = Vcpu::new(vtx, &core, &guest, &start)
-            .unwrap_or_else(|e| stop(format_args!("vm {name}: {e}")));
+            .unwrap_or_else(|e| crate::stop::refuse(format_args!("vm {name}: {e}")));
         let now = hw::tsc::now();
         crate::log::line(
             crate::log::Level::Info,
@@ -77,17 +78,13 @@ pub(crate) fn all(
     }
 }
 
-fn stop(reason: core::fmt::Arguments<'_>) -> ! {
-    crate::stop::refuse(reason)
-}
-
 /// Runs a vCPU until its VM ends.
 fn run(core: &mut Core, guest: &Guest, vcpu: &mut Vcpu) -> Stop {
     let mailbox = guest.vm.mailbox(&vcpu.software);
     let mut exited = hw::tsc::now();
     loop {
         let now = hw::tsc::now();
-        if !vcpu.prepare(mailbox, now) {
+        if !vcpu.prepare(core, mailbox, now) {
             // Nothing to do until an interrupt: of the host, or of the guest's timer.
             vcpu.software.statistics.spent(exited, now);
             core.sleep(vcpu.software.deadline());
@@ -111,6 +108,15 @@ fn run(core: &mut Core, guest: &Guest, vcpu: &mut Vcpu) -> Stop {
                 guest.vm.poll_serial();
             }
             Exit::HostNmi => hw::trap::unblock_nmis(),
+            // A guest that re-arms its timer without end must not keep the host's interrupts out: the timer's exit comes
+            // before theirs (SDM vol. 3, "VMX-Preemption Timer").
+            Exit::TimerExpired => {
+                core.breathe();
+                guest.vm.poll_serial();
+            }
+            Exit::Exception {
+                vector: vector::MC, ..
+            } => panic!("machine check while vm {} ran", guest.vm.name),
             _ => {}
         }
         let answer = vm::step(

@@ -31,9 +31,16 @@ pub(crate) fn refuse(reason: core::fmt::Arguments<'_>) -> ! {
 fn end() -> ! {
     CONSOLE.lock().flush();
     if let Some(f) = FIRMWARE.get() {
-        // SAFETY: the value was made from what the loader handed over, with tables of our own making; VMX
-        // operation does not hinder ResetSystem, and no guest runs any more.
-        unsafe { f.reset(Reset::Shutdown) };
+        // Firmware relies on the FPU state that UEFI promises it (UEFI 2.10, section 2.3.4), not on a guest's.
+        hw::control::reset_extended_state();
+        // SAFETY: no guest runs any more, and each VMCS was cleared; the value was made from what the loader handed over,
+        // with tables of our own making.
+        unsafe {
+            hw::vmx_ops::vmxoff();
+            f.reset(Reset::Shutdown);
+        }
+        crate::error!("machine: the firmware's ResetSystem came back");
+        CONSOLE.lock().flush();
     }
     hw::core_local::park()
 }

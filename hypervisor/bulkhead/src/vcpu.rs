@@ -37,8 +37,6 @@ pub(crate) struct Vcpu {
     pub(crate) software: vm::Vcpu,
     /// Frames of the VMCS, the MSR bitmap and the two I/O bitmaps
     frames: [Hpa; 4],
-    /// An exit was asked for as soon as the guest can take an interrupt
-    interrupt_window: bool,
     has_vpid: bool,
     /// The preemption timer's field holds a deadline, not the longest time there is
     timer_set: bool,
@@ -49,6 +47,7 @@ impl Vcpu {
     ///
     /// # Errors
     /// What went wrong, in words.
+    #[inline(never)]
     pub(crate) fn new(
         vtx: &mut VtX,
         core: &Core,
@@ -101,8 +100,20 @@ impl Vcpu {
                 },
             },
         );
-        // SAFETY: in VMX root operation; the checker of `VtX` demands INVEPT, INVVPID is used where announced.
-        unsafe { vmx_ops::invalidate_all(true, vtx.has_vpid()) };
+        vtx.forget_translations();
+        let mut broken = false;
+        vmx::check(
+            &vmcs,
+            &vtx.capabilities,
+            hw::cpuid::address_widths(),
+            &mut |failure| {
+                broken = true;
+                crate::error!("vm: entry rule broken: {failure}");
+            },
+        );
+        if broken {
+            return Err("its control structure breaks the rules for VM entry".into());
+        }
         control::reset_extended_state();
         hw::guest_msrs::reset(rdtscp(&guest.controls));
         let mut registers = Registers::default();
@@ -113,7 +124,6 @@ impl Vcpu {
             registers,
             software: vm::Vcpu::new(0, policy.cpuid.timer_shift() as u8),
             frames: [region, msr_bitmap, io_a, io_b],
-            interrupt_window: false,
             has_vpid: vtx.has_vpid(),
             timer_set: false,
         })
@@ -122,17 +132,14 @@ impl Vcpu {
     /// Puts into the VMCS what the next entry delivers, and the time at which it must end. `false` if the vCPU sleeps and
     /// nothing wakes it.
     #[inline]
-    pub(crate) fn prepare(&mut self, mailbox: &Mailbox, now: Ticks) -> bool {
+    pub(crate) fn prepare(&mut self, core: &Core, mailbox: &Mailbox, now: Ticks) -> bool {
         let wants = self.software.wants(mailbox, now);
         let window = wants != Wants::default() && self.deliver(wants);
         if self.software.halted {
             return false;
         }
-        if window != self.interrupt_window {
-            self.interrupt_window = window;
-            self.vmx.request_interrupt_window(&mut self.vmcs, window);
-        }
-        let deadline = self.software.deadline();
+        self.vmx.request_interrupt_window(&mut self.vmcs, window);
+        let deadline = core.latest(self.software.deadline(), now);
         // The timer starts anew from its field at each entry, so a deadline needs a write each time; none needs only one.
         if let Some(deadline) = deadline {
             self.vmx.set_timer(&mut self.vmcs, deadline.since(now));

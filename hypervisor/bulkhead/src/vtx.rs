@@ -7,6 +7,8 @@ use hw::{msr, vmx_ops};
 use ram::FrameTables;
 use seam::TableMem;
 use spec::Hpa;
+use spec::ept::{Eptp, InveptType};
+use spec::memory_type::MemoryType;
 use spec::vmx_controls::SecondaryControls;
 use vmx::Capabilities;
 
@@ -63,14 +65,27 @@ impl VtX {
             )
         }
         .map_err(|e| e.to_string())?;
-        // SAFETY: in VMX root operation; the firmware may have left translations of an earlier user.
-        unsafe { vmx_ops::invalidate_all(true, vtx.has_vpid()) };
+        vtx.forget_translations();
         Ok(vtx)
     }
 
     /// Whether translations can be told apart by VPID, and dropped for one.
     pub(crate) fn has_vpid(&self) -> bool {
         self.capabilities.has_secondary(SecondaryControls::VPID)
+            && self.capabilities.can_flush_vpid()
+    }
+
+    /// Drops all that the processor has cached of any guest's translations.
+    pub(crate) fn forget_translations(&self) {
+        let none = Eptp::new(Hpa(0), MemoryType::WriteBack, false);
+        // SAFETY: in VMX root operation for as long as this value lives; all-context INVEPT is among what
+        // `Capabilities::missing` demands, and INVVPID is asked for.
+        unsafe {
+            vmx_ops::invept(InveptType::AllContexts, none);
+            if self.has_vpid() {
+                vmx_ops::invvpid_all();
+            }
+        }
     }
 
     /// A frame for VMXON or a VMCS, with the revision identifier in its first word.

@@ -67,8 +67,19 @@ impl LocalApic {
         };
         apic.write(register::SVR, Svr::ENABLE.bits() | u32::from(SPURIOUS.0));
         apic.write(register::TPR, 0);
-        apic.write(register::LVT_LINT0, Lvt::MASKED.bits());
-        apic.write(register::LVT_LINT1, Lvt::MASKED.bits());
+        // Bits 23:16 of the version register number the last entry there is.
+        let last = apic.read(register::VERSION) >> 16 & 0xff;
+        for (entry, r) in [
+            (1, register::LVT_LINT0),
+            (2, register::LVT_LINT1),
+            (3, register::LVT_ERROR),
+            (4, register::LVT_PERFORMANCE),
+            (5, register::LVT_THERMAL),
+        ] {
+            if entry <= last {
+                apic.write(r, Lvt::MASKED.bits());
+            }
+        }
         if cpuid::leaf1_ecx(24) {
             apic.write(
                 register::LVT_TIMER,

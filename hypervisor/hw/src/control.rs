@@ -57,12 +57,13 @@ pub unsafe fn harden() {
     } else {
         [0; 4]
     };
-    let mut four = Cr4::from_bits_retain(cr4()) | Cr4::PGE | Cr4::OSFXSR | Cr4::OSXMMEXCPT;
+    // Built from nothing: what else the firmware had switched on is not ours to keep. A machine check must come as an
+    // exception, or it shuts the machine down without a word.
+    let mut four = Cr4::PAE | Cr4::MCE | Cr4::PGE | Cr4::OSFXSR | Cr4::OSXMMEXCPT;
     four.set(Cr4::SMEP, seven[1] >> 7 & 1 != 0);
     four.set(Cr4::SMAP, seven[1] >> 20 & 1 != 0);
     four.set(Cr4::UMIP, seven[2] >> 2 & 1 != 0);
     four.set(Cr4::OSXSAVE, cpuid::leaf1_ecx(26));
-    four.remove(Cr4::TSD);
     let zero = (Cr0::from_bits_retain(cr0()) | Cr0::WP | Cr0::NE | Cr0::MP)
         - Cr0::TS
         - Cr0::EM
@@ -70,7 +71,7 @@ pub unsafe fn harden() {
         - Cr0::NW;
     // SAFETY: each feature set is one that CPUID shows; WP and NX only forbid what W^X code never does.
     unsafe {
-        msr::write(EFER, efer() | Efer::NXE.bits() | Efer::SCE.bits());
+        msr::write(EFER, efer() | Efer::NXE.bits());
         msr::write(PAT, PAT_RESET);
         x::Cr0::write_raw(zero.bits());
         set_cr4(four.bits());

@@ -15,8 +15,6 @@ use spec::msr::{FS_BASE, GS_BASE};
 pub struct CoreLocal {
     /// Host interrupts that arrived and were not served yet, a bit for each vector
     pending: [AtomicU64; 4],
-    /// NMIs taken in root operation
-    nmis: AtomicU64,
     /// Local APIC id of this core
     pub apic_id: u32,
 }
@@ -29,7 +27,6 @@ impl CoreLocal {
     pub unsafe fn install(apic_id: u32) -> &'static CoreLocal {
         let local: &'static CoreLocal = Box::leak(Box::new(CoreLocal {
             pending: Default::default(),
-            nmis: AtomicU64::new(0),
             apic_id,
         }));
         // SAFETY: both MSRs exist on every 64-bit processor; nothing of ours uses FS or used GS before.
@@ -55,6 +52,12 @@ impl CoreLocal {
         self.pending[usize::from(vector.0 >> 6)].fetch_or(1 << (vector.0 & 63), Relaxed);
     }
 
+    /// Whether an interrupt was noted and not taken yet.
+    #[must_use]
+    pub fn has_noted(&self) -> bool {
+        self.pending.iter().any(|w| w.load(Relaxed) != 0)
+    }
+
     /// Takes one noted interrupt, the highest vector first.
     #[must_use]
     pub fn take(&self) -> Option<Vector> {
@@ -67,17 +70,6 @@ impl CoreLocal {
             }
         }
         None
-    }
-
-    /// Notes an NMI that arrived in root operation.
-    pub fn note_nmi(&self) {
-        self.nmis.fetch_add(1, Relaxed);
-    }
-
-    /// NMIs taken in root operation so far.
-    #[must_use]
-    pub fn nmis(&self) -> u64 {
-        self.nmis.load(Relaxed)
     }
 }
 

@@ -64,7 +64,7 @@ unsafe extern "C" fn enter(registers: *mut Registers) -> u64 {
         "cmp [rdi + 128], rsp",
         "je 2f",
         "mov [rdi + 128], rsp",
-        "mov eax, 0x6c14", // HOST_RSP
+        "mov eax, {host_rsp}",
         "vmwrite rax, rsp",
         "2:",
         "cmp qword ptr [rdi + 136], 0",
@@ -103,6 +103,7 @@ unsafe extern "C" fn enter(registers: *mut Registers) -> u64 {
         "mov eax, 2",
         "5:",
         "ret",
+        host_rsp = const spec::vmcs::HOST_RSP.0,
     )
 }
 

@@ -68,8 +68,12 @@ pub fn on_fatal(f: Fatal) {
     FATAL.store(f as *mut (), Ordering::Release);
 }
 
-extern "C" fn trap(frame: &Frame) {
+extern "C" fn trap(frame: &mut Frame) {
     let v = Vector(frame.vector as u8);
+    // An interrupt or NMI right before the HLT of `idle` is what it was to wait for.
+    if (v.0 >= 32 || v == vector::NMI) && frame.rip == crate::idle::hlt_address() {
+        frame.rip += 1;
+    }
     if v.0 >= 32 {
         if let Some(core) = CoreLocal::current() {
             core.note(v);
@@ -77,9 +81,6 @@ extern "C" fn trap(frame: &Frame) {
         return;
     }
     if v == vector::NMI {
-        if let Some(core) = CoreLocal::current() {
-            core.note_nmi();
-        }
         return;
     }
     let f = FATAL.load(Ordering::Acquire);
@@ -160,7 +161,7 @@ unsafe extern "C" fn common() {
         "mov [rsp + 120], r15",
         "cld",
         "mov rdi, rsp",
-        // The processor aligned RSP to 16 and pushed five words; with ours the call below is aligned again.
+        // The C convention wants RSP aligned to 16 at a call; what was pushed is an odd number of words.
         "mov rbp, rsp",
         "and rsp, -16",
         "call {trap}",

@@ -8,11 +8,10 @@ use core::cell::Cell;
 use core::fmt;
 use spec::Hpa;
 use spec::cpu::Cr4;
+use spec::ept::{Eptp, InveptDescriptor, InveptType};
 use spec::msr::{FEATURE_CONTROL, FeatureControl};
 use spec::vmcs::Field;
 use spec::vmx_error::VmxError;
-/// Field "VM-instruction error".
-const VM_INSTRUCTION_ERROR: u64 = 0x4400;
 
 /// How a VMX instruction failed (SDM vol. 3, "Conventions").
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,20 +98,26 @@ pub unsafe fn vmxon(region: Hpa, cr0_fixed0: u64, cr4_fixed0: u64) -> Result<(),
     }
     // There is no current VMCS yet, so no error number can be read.
     if carry != 0 || zero != 0 {
+        // SAFETY: the core is not in VMX operation.
+        unsafe { control::set_cr4(control::cr4() & !Cr4::VMXE.bits()) };
         return Err(Unavailable::VmxonFailed(VmFail::Invalid));
     }
     Ok(())
 }
 
-/// Leaves VMX operation on this core.
+/// Leaves VMX operation on this core, if it is in it.
 ///
 /// # Safety
-/// The core is in VMX root operation, and no VMCS is active on it that is used again without VMCLEAR.
+/// CR4.VMXE is set only while the core is in VMX root operation, as [`vmxon`] leaves it; no VMCS is active on it that is
+/// used again without VMCLEAR.
 pub unsafe fn vmxoff() {
-    // SAFETY: per contract.
-    unsafe {
-        asm!("vmxoff", options(nostack));
-        control::set_cr4(control::cr4() & !Cr4::VMXE.bits());
+    let four = control::cr4();
+    if four & Cr4::VMXE.bits() != 0 {
+        // SAFETY: per contract.
+        unsafe {
+            asm!("vmxoff", options(nostack));
+            control::set_cr4(four & !Cr4::VMXE.bits());
+        }
     }
 }
 
@@ -125,7 +130,7 @@ fn outcome(carry: u8, zero: u8) -> Result<(), VmFail> {
         let error: u64;
         // SAFETY: VMfailValid means that there is a current VMCS, which has this field.
         unsafe {
-            asm!("vmread {}, {}", out(reg) error, in(reg) VM_INSTRUCTION_ERROR, options(nostack))
+            asm!("vmread {}, {}", out(reg) error, in(reg) u64::from(spec::vmcs::INSTRUCTION_ERROR.0), options(nostack))
         };
         return Err(VmFail::Valid(VmxError(error as u32)));
     }
@@ -249,43 +254,49 @@ impl vmx::Vmcs for CurrentVmcs {
     }
 }
 
-/// Drops every cached translation that was made through the nested tables of `eptp` (INVEPT, single-context).
+/// Executes INVEPT. It fails only for a type or descriptor that the processor does not take: a fault of ours that
+/// would leave stale translations behind, so the machine stops.
 ///
 /// # Safety
-/// The core is in VMX root operation, and the processor has single-context INVEPT.
-pub unsafe fn invept_single(eptp: u64) {
-    let descriptor: [u64; 2] = [eptp, 0];
-    // SAFETY: per contract; the descriptor is 16 bytes with a zero second half.
+/// The core is in VMX root operation, and the processor has this type of INVEPT.
+pub unsafe fn invept(kind: InveptType, eptp: Eptp) {
+    let descriptor = InveptDescriptor { eptp, reserved: 0 };
+    let failed: u8;
+    // SAFETY: per contract.
     unsafe {
-        asm!("invept {}, [{}]", in(reg) 1_u64, in(reg) &raw const descriptor, options(nostack));
+        asm!("invept {}, [{}]", "setbe {}", in(reg) kind as u64, in(reg) &raw const descriptor,
+            out(reg_byte) failed, options(nostack));
     }
+    assert!(failed == 0, "INVEPT {kind:?} failed");
 }
 
 /// Drops every linear translation that was cached for `vpid` (INVVPID, single-context).
 ///
 /// # Safety
-/// The core is in VMX root operation, and the processor has VPIDs and single-context INVVPID; `vpid` is not zero.
+/// The core is in VMX root operation, and the processor has single-context INVVPID; `vpid` is not zero.
 pub unsafe fn invvpid_single(vpid: u16) {
-    let descriptor: [u64; 2] = [vpid.into(), 0];
     // SAFETY: per contract.
-    unsafe {
-        asm!("invvpid {}, [{}]", in(reg) 1_u64, in(reg) &raw const descriptor, options(nostack));
-    }
+    unsafe { invvpid(1, vpid) };
 }
 
-/// Drops every translation cached for any VPID and any nested tables (INVEPT and INVVPID, all contexts).
+/// Drops every linear translation that was cached for any VPID but the host's (INVVPID, all-context).
 ///
 /// # Safety
-/// The core is in VMX root operation; `ept` and `vpid` say which all-context types the processor has.
-pub unsafe fn invalidate_all(ept: bool, vpid: bool) {
-    let descriptor: [u64; 2] = [0, 0];
+/// The core is in VMX root operation, and the processor has all-context INVVPID.
+pub unsafe fn invvpid_all() {
+    // SAFETY: per contract.
+    unsafe { invvpid(2, 0) };
+}
+
+/// # Safety
+/// As for the two above.
+unsafe fn invvpid(kind: u64, vpid: u16) {
+    let descriptor: [u64; 2] = [vpid.into(), 0];
+    let failed: u8;
     // SAFETY: per contract.
     unsafe {
-        if ept {
-            asm!("invept {}, [{}]", in(reg) 2_u64, in(reg) &raw const descriptor, options(nostack));
-        }
-        if vpid {
-            asm!("invvpid {}, [{}]", in(reg) 2_u64, in(reg) &raw const descriptor, options(nostack));
-        }
+        asm!("invvpid {}, [{}]", "setbe {}", in(reg) kind, in(reg) &raw const descriptor,
+            out(reg_byte) failed, options(nostack));
     }
+    assert!(failed == 0, "INVVPID of type {kind} failed");
 }

@@ -121,8 +121,11 @@ impl Capabilities {
     /// Whether the mappings of one VPID can be invalidated.
     #[must_use]
     pub const fn can_flush_vpid(&self) -> bool {
-        self.ept_vpid
-            .contains(EptVpidCap::INVVPID.union(EptVpidCap::INVVPID_SINGLE))
+        self.ept_vpid.contains(
+            EptVpidCap::INVVPID
+                .union(EptVpidCap::INVVPID_SINGLE)
+                .union(EptVpidCap::INVVPID_ALL),
+        )
     }
 
     /// Whether these pin-based controls may all be 1.
