@@ -37,7 +37,10 @@ fn an_undefined_instruction_faults_at_itself() -> Verdict {
     let by = unsafe { attempt!("lea {here}, [rip + 2f]" "2: ud2", here = out(reg) here) };
     same!(raised(by), UD);
     let trap = by.err();
-    claim!(trap.is_some_and(|trap| trap.rip == here && trap.cs == CODE.into()), "at {here:#x}: {trap:x?}");
+    claim!(
+        trap.is_some_and(|trap| trap.rip == here && trap.cs == CODE.into()),
+        "at {here:#x}: {trap:x?}"
+    );
     Ok(())
 }
 
@@ -49,9 +52,15 @@ fn an_injected_fault_is_at_its_instruction() -> Verdict {
     };
     same!(raised(by), GP0);
     let trap = by.err();
-    claim!(trap.is_some_and(|trap| trap.rip == here), "at {here:#x}: {trap:x?}");
+    claim!(
+        trap.is_some_and(|trap| trap.rip == here),
+        "at {here:#x}: {trap:x?}"
+    );
     // A fault's flags have RF set (SDM vol. 3, "Instruction-Breakpoint Exception Condition").
-    claim!(trap.is_some_and(|trap| trap.rflags & 1 << 16 != 0), "RF: {trap:x?}");
+    claim!(
+        trap.is_some_and(|trap| trap.rflags & 1 << 16 != 0),
+        "RF: {trap:x?}"
+    );
     Ok(())
 }
 
@@ -60,18 +69,33 @@ fn injected_faults_reach_ring_0_from_ring_3() -> Verdict {
     let by = unsafe { attempt_in_user!("vmcall", inout("rax") 0u64 => _) };
     same!(raised(by), UD);
     let trap = by.err();
-    claim!(trap.is_some_and(|trap| trap.cs == USER_CODE.into()), "{trap:x?}");
+    claim!(
+        trap.is_some_and(|trap| trap.cs == USER_CODE.into()),
+        "{trap:x?}"
+    );
     Ok(())
 }
 
 fn a_selector_is_the_error_code() -> Verdict {
     // SAFETY: the selectors are beyond the table; a fault leaves the segment as it was.
     unsafe {
-        same!(raised(attempt!("mov ds, {s:e}", s = in(reg) 0x1234)), Some((vector::GP.0, 0x1234)));
-        same!(raised(attempt_in_user!("mov es, {s:e}", s = in(reg) 0x4320)), Some((vector::GP.0, 0x4320)));
-        same!(raised(attempt!("mov ss, {s:e}", s = in(reg) 0x5678)), Some((vector::GP.0, 0x5678)));
+        same!(
+            raised(attempt!("mov ds, {s:e}", s = in(reg) 0x1234)),
+            Some((vector::GP.0, 0x1234))
+        );
+        same!(
+            raised(attempt_in_user!("mov es, {s:e}", s = in(reg) 0x4320)),
+            Some((vector::GP.0, 0x4320))
+        );
+        same!(
+            raised(attempt!("mov ss, {s:e}", s = in(reg) 0x5678)),
+            Some((vector::GP.0, 0x5678))
+        );
         // Outside the interrupt descriptor table: bit 1 says so. Its gate needs ring 0.
-        same!(raised(attempt_in_user!("int 0x55")), Some((vector::GP.0, 0x55 << 3 | 2)));
+        same!(
+            raised(attempt_in_user!("int 0x55")),
+            Some((vector::GP.0, 0x55 << 3 | 2))
+        );
     }
     Ok(())
 }
@@ -81,24 +105,37 @@ fn software_interrupts_return_behind_themselves() -> Verdict {
     // SAFETY: the gates are there.
     unsafe {
         let by = attempt!("lea {b}, [rip + 2f]" "int3" "2:", b = out(reg) behind);
-        claim!(by.is_err_and(|trap| trap.vector == vector::BP && trap.rip == behind), "INT3 {by:x?}");
+        claim!(
+            by.is_err_and(|trap| trap.vector == vector::BP && trap.rip == behind),
+            "INT3 {by:x?}"
+        );
         let by = attempt_in_user!("lea {b}, [rip + 2f]" "int3" "2:", b = out(reg) after);
-        claim!(by.is_err_and(|trap| trap.vector == vector::BP && trap.rip == after), "INT3 {by:x?}");
+        claim!(
+            by.is_err_and(|trap| trap.vector == vector::BP && trap.rip == after),
+            "INT3 {by:x?}"
+        );
     }
     Ok(())
 }
 
 fn software_interrupts_need_the_gates_privilege() -> Verdict {
     // SAFETY: faults.
-    same!(raised(unsafe { attempt_in_user!("int 0x80") }), Some((vector::GP.0, 0x80 << 3 | 2)));
+    same!(
+        raised(unsafe { attempt_in_user!("int 0x80") }),
+        Some((vector::GP.0, 0x80 << 3 | 2))
+    );
     // SAFETY: ICEBP has no gate privilege to keep.
-    same!(raised(unsafe { attempt_in_user!(".byte 0xf1") }), Some((vector::DB.0, 0)));
+    same!(
+        raised(unsafe { attempt_in_user!(".byte 0xf1") }),
+        Some((vector::DB.0, 0))
+    );
     Ok(())
 }
 
 fn a_division_by_zero_faults() -> Verdict {
     // SAFETY: faults.
-    let by = unsafe { attempt!("div {z:e}", z = in(reg) 0, inout("eax") 1 => _, inout("edx") 0 => _) };
+    let by =
+        unsafe { attempt!("div {z:e}", z = in(reg) 0, inout("eax") 1 => _, inout("edx") 0 => _) };
     same!(raised(by), Some((vector::DE.0, 0)));
     Ok(())
 }
@@ -111,7 +148,12 @@ fn accesses(at: u64) -> [Raised; 4] {
         let write = attempt!("mov byte ptr [{at}], 0", at = in(reg) at);
         let user_read = attempt_in_user!("mov {v}, [{at}]", at = in(reg) at, v = out(reg_byte) _);
         let user_write = attempt_in_user!("mov byte ptr [{at}], 0", at = in(reg) at);
-        [raised(read), raised(write), raised(user_read), raised(user_write)]
+        [
+            raised(read),
+            raised(write),
+            raised(user_read),
+            raised(user_write),
+        ]
     }
 }
 
@@ -124,7 +166,11 @@ fn page_faults_tell_address_and_cause() -> Verdict {
     // SAFETY: nothing is there.
     let by = unsafe { attempt!("mov {v}, [{at}]", at = in(reg) at, v = out(reg_byte) _) };
     claim!(by.is_err_and(|trap| trap.cr2 == at), "{at:#x}: {by:x?}");
-    same!(accesses(at), [fault(0), fault(2), fault(4), fault(6)], "absent");
+    same!(
+        accesses(at),
+        [fault(0), fault(2), fault(4), fault(6)],
+        "absent"
+    );
     let _ = map(3, PAGE.address() | PRESENT | USER);
     // CR0.WP is clear: ring 0 writes everywhere.
     same!(accesses(at), [None, None, None, fault(7)], "read-only");
@@ -140,7 +186,10 @@ fn page_faults_of_ring_3_say_so() -> Verdict {
     // SAFETY: nothing is there.
     let by = unsafe { attempt_in_user!("jmp {at}", at = in(reg) at) };
     let trap = by.err();
-    claim!(trap.is_some_and(|trap| trap.cs & 3 == 3 && trap.rip == at && trap.cr2 == at), "{at:#x}: {trap:x?}");
+    claim!(
+        trap.is_some_and(|trap| trap.cs & 3 == 3 && trap.rip == at && trap.cr2 == at),
+        "{at:#x}: {trap:x?}"
+    );
     Ok(())
 }
 

@@ -28,7 +28,15 @@ guest!(
 
 /// The PC's hole, the end of RAM, the device hole, beyond 4 GiB, and the processor's last page.
 const NOWHERE: &[u64] = &[
-    0xa_0000, 0xd_f000, 0x100_0000, 0x7fff_f000, 0xc000_0000, 0xfec0_1000, 0xfee0_1000, 0xffff_f000, 0x1_0000_0000,
+    0xa_0000,
+    0xd_f000,
+    0x100_0000,
+    0x7fff_f000,
+    0xc000_0000,
+    0xfec0_1000,
+    0xfee0_1000,
+    0xffff_f000,
+    0x1_0000_0000,
     0xf_ffff_f000,
 ];
 
@@ -79,10 +87,16 @@ fn an_operation_on_it_sees_ones() -> Verdict {
     let mut flags: u64;
     // SAFETY: as in `read!`.
     unsafe { asm!("inc dword ptr [{}]", "pushfq", "pop {}", in(reg) at, out(reg) flags) };
-    claim!(flags & Rflags::ZF.bits() != 0, "-1 + 1 is not zero: flags {flags:#x}");
+    claim!(
+        flags & Rflags::ZF.bits() != 0,
+        "-1 + 1 is not zero: flags {flags:#x}"
+    );
     // SAFETY: as in `read!`.
     unsafe { asm!("cmp dword ptr [{}], 0x7f", "pushfq", "pop {}", in(reg) at, out(reg) flags) };
-    claim!(flags & Rflags::SF.bits() != 0 && flags & Rflags::ZF.bits() == 0, "flags {flags:#x}");
+    claim!(
+        flags & Rflags::SF.bits() != 0 && flags & Rflags::ZF.bits() == 0,
+        "flags {flags:#x}"
+    );
     Ok(())
 }
 
@@ -104,7 +118,10 @@ fn a_fetch_is_an_undefined_instruction() -> Verdict {
         let at = nowhere(address);
         // SAFETY: there is no instruction to execute.
         let by = unsafe { attempt!("call {at}", at = in(reg) at) };
-        claim!(by.is_err_and(|trap| trap.rip == at), "{address:#x}: {by:x?}");
+        claim!(
+            by.is_err_and(|trap| trap.rip == at),
+            "{address:#x}: {by:x?}"
+        );
         same!(raised(by), UD, "{address:#x}");
         // What the CALL has pushed.
         // SAFETY: the handler went on with the stack as the call had left it.
@@ -130,7 +147,9 @@ fn an_access_across_the_end_of_ram_is_split() -> Verdict {
 fn string_move(from: u64, to: u64, count: u64) -> (u64, u64, u64) {
     let (mut rsi, mut rdi, mut rcx) = (from, to, count);
     // SAFETY: the callers' addresses are of the window or of `PAGE`.
-    unsafe { asm!("rep movsb", inout("rsi") rsi, inout("rdi") rdi, inout("rcx") rcx, options(nostack)) };
+    unsafe {
+        asm!("rep movsb", inout("rsi") rsi, inout("rdi") rdi, inout("rcx") rcx, options(nostack))
+    };
     (rsi - from, rdi - to, rcx)
 }
 
@@ -162,7 +181,11 @@ fn memory_ends_where_the_map_says() -> Verdict {
     let page = zero_page();
     let table = page.e820_table;
     let entries = table.get(..usize::from(page.e820_entries)).unwrap_or(&[]);
-    let end = entries.iter().map(|entry| entry.addr + entry.size).max().unwrap_or(0);
+    let end = entries
+        .iter()
+        .map(|entry| entry.addr + entry.size)
+        .max()
+        .unwrap_or(0);
     same!(end, 16 << 20);
     same!(read!(":r" u64, nowhere(end)), u64::MAX, "behind the end");
     let at = nowhere(end - PAGE_SIZE);

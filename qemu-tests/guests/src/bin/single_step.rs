@@ -74,7 +74,8 @@ fn one_trap_after_cpuid() -> Verdict {
 }
 
 fn one_trap_after_rdmsr_and_wrmsr() -> Verdict {
-    let steps = step!("rdmsr" "wrmsr" "nop", in("ecx") spec::msr::TSC_ADJUST.0, out("eax") _, out("edx") _);
+    let steps =
+        step!("rdmsr" "wrmsr" "nop", in("ecx") spec::msr::TSC_ADJUST.0, out("eax") _, out("edx") _);
     came(steps, &[2, 4, 5])
 }
 
@@ -132,7 +133,10 @@ fn a_fault_comes_in_place_of_the_trap() -> Verdict {
         attempt!("pushfq" "or qword ptr [rsp], 0x100" "popfq" "rdmsr", in("ecx") 0x1234, out("eax") _, out("edx") _)
     };
     same!(raised(by), GP0);
-    claim!(by.is_err_and(|trap| trap.rflags & 0x100 != 0), "flags in the frame: {by:x?}");
+    claim!(
+        by.is_err_and(|trap| trap.rflags & 0x100 != 0),
+        "flags in the frame: {by:x?}"
+    );
     same!(cpu::dr6(), 0xffff_0ff0, "no single step was reported");
     Ok(())
 }
@@ -151,6 +155,10 @@ fn data_breakpoints_trap_beside_exits() -> Verdict {
     // SAFETY: all breakpoints off.
     unsafe { core::arch::asm!("mov dr7, {}", in(reg) 0x400u64) };
     same!(count, 1);
-    claim!(steps::seen(0).is_some_and(|step| step.dr6 == 0xffff_0ff1), "{:x?}", steps::seen(0));
+    claim!(
+        steps::seen(0).is_some_and(|step| step.dr6 == 0xffff_0ff1),
+        "{:x?}",
+        steps::seen(0)
+    );
     Ok(())
 }

@@ -43,13 +43,21 @@ fn the_zero_page_has_its_marks() -> Verdict {
     same!(header, SetupHeader::MAGIC);
     same!(flag, SetupHeader::BOOT_FLAG);
     same!(loader, SetupHeader::LOADER_UNDEFINED);
-    claim!(zero_page_address() % 4096 == 0, "{:#x}", zero_page_address());
+    claim!(
+        zero_page_address() % 4096 == 0,
+        "{:#x}",
+        zero_page_address()
+    );
     Ok(())
 }
 
 fn the_memory_map_is_the_platforms() -> Verdict {
     let page = zero_page();
-    let expected = [(0, 0xa_0000, 1), (0xe_0000, 0x2_0000, 2), (0x10_0000, (16 << 20) - 0x10_0000, 1)];
+    let expected = [
+        (0, 0xa_0000, 1),
+        (0xe_0000, 0x2_0000, 2),
+        (0x10_0000, (16 << 20) - 0x10_0000, 1),
+    ];
     same!(usize::from(page.e820_entries), expected.len());
     let table = page.e820_table;
     for (entry, expected) in table.iter().zip(expected) {
@@ -65,7 +73,9 @@ fn bytes(at: u64, len: usize) -> impl Iterator<Item = u8> {
 }
 
 fn number(at: u64, len: usize) -> u64 {
-    bytes(at, len).enumerate().fold(0, |value, (n, byte)| value | u64::from(byte) << (8 * n))
+    bytes(at, len)
+        .enumerate()
+        .fold(0, |value, (n, byte)| value | u64::from(byte) << (8 * n))
 }
 
 fn sum(at: u64, len: usize) -> u8 {
@@ -78,7 +88,10 @@ fn is(at: u64, signature: &[u8]) -> bool {
 
 fn the_rsdp_is_where_it_says() -> Verdict {
     let rsdp = zero_page().acpi_rsdp_addr;
-    claim!((0xe_0000..0x10_0000).contains(&rsdp) && rsdp % 16 == 0, "{rsdp:#x}");
+    claim!(
+        (0xe_0000..0x10_0000).contains(&rsdp) && rsdp % 16 == 0,
+        "{rsdp:#x}"
+    );
     claim!(is(rsdp, b"RSD PTR "), "no signature");
     same!((sum(rsdp, 20), sum(rsdp, 36)), (0, 0), "checksums");
     same!(number(rsdp + 15, 1), 2, "revision");
@@ -93,7 +106,11 @@ fn every_acpi_table_adds_up() -> Verdict {
     let (mut fadt, mut madt) = (None, None);
     for entry in 0..(len - 36) / 8 {
         let table = number(xsdt + 36 + 8 * entry, 8);
-        same!(sum(table, number(table + 4, 4) as usize), 0, "table {table:#x}");
+        same!(
+            sum(table, number(table + 4, 4) as usize),
+            0,
+            "table {table:#x}"
+        );
         if is(table, b"FACP") {
             fadt = Some(table);
         } else if is(table, b"APIC") {

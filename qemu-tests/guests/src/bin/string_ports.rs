@@ -68,7 +68,11 @@ fn ins_stores_what_the_port_reads() -> Verdict {
     same!((moved, left, byte(at + 7), byte(at + 8)), (8, 0, 0xff, 0));
     let (by, moved, left) = string!("insw", "rdi", at + 16, 9, ABSENT);
     by?;
-    same!((moved, left, byte(at + 17), byte(at + 18)), (2, 9, 0xff, 0), "without REP");
+    same!(
+        (moved, left, byte(at + 17), byte(at + 18)),
+        (2, 9, 0xff, 0),
+        "without REP"
+    );
     Ok(())
 }
 
@@ -78,7 +82,11 @@ fn outs_writes_what_memory_holds() -> Verdict {
     unsafe { ((BUFFER.address() + 3) as *mut u8).write_volatile(0x77) };
     let (by, moved, left) = string!("rep outsb", "rsi", BUFFER.address(), 4, SCRATCH);
     by?;
-    same!((moved, left, uart::read(offset::SCR)), (4, 0, 0x77), "the last byte stays");
+    same!(
+        (moved, left, uart::read(offset::SCR)),
+        (4, 0, 0x77),
+        "the last byte stays"
+    );
     Ok(())
 }
 
@@ -96,9 +104,14 @@ fn the_direction_flag_turns_it_round() -> Verdict {
     let at = BUFFER.address() + 100;
     let (mut end, mut left) = (at, 3u64);
     // SAFETY: of the buffer; the flag is clear again behind it.
-    unsafe { attempt!("std" "rep insb" "cld", inout("rdi") end, inout("rcx") left, in("dx") ABSENT)? };
+    unsafe {
+        attempt!("std" "rep insb" "cld", inout("rdi") end, inout("rcx") left, in("dx") ABSENT)?
+    };
     same!((at - end, left), (3, 0));
-    same!((byte(at + 1), byte(at), byte(at - 2), byte(at - 3)), (0, 0xff, 0xff, 0));
+    same!(
+        (byte(at + 1), byte(at), byte(at - 2), byte(at - 3)),
+        (0, 0xff, 0xff, 0)
+    );
     Ok(())
 }
 
@@ -106,9 +119,18 @@ fn a_32_bit_address_size_wraps_and_clears() -> Verdict {
     fill(0);
     let (mut end, mut left) = (BUFFER.address() | 7 << 32, 2u64 | 5 << 32);
     // SAFETY: of the buffer, whose address has 32 bits; the prefix makes the registers EDI and ECX.
-    unsafe { attempt!("rep insb byte ptr es:[edi], dx", inout("rdi") end, inout("rcx") left, in("dx") ABSENT)? };
-    same!((end, left), (BUFFER.address() + 2, 0), "upper halves are cleared");
-    same!((byte(BUFFER.address() + 1), byte(BUFFER.address() + 2)), (0xff, 0));
+    unsafe {
+        attempt!("rep insb byte ptr es:[edi], dx", inout("rdi") end, inout("rcx") left, in("dx") ABSENT)?
+    };
+    same!(
+        (end, left),
+        (BUFFER.address() + 2, 0),
+        "upper halves are cleared"
+    );
+    same!(
+        (byte(BUFFER.address() + 1), byte(BUFFER.address() + 2)),
+        (0xff, 0)
+    );
     Ok(())
 }
 
@@ -118,7 +140,16 @@ fn it_crosses_pages() -> Verdict {
     let (by, moved, left) = string!("rep insd", "rdi", at, 3, ABSENT);
     by?;
     same!((moved, left), (12, 0));
-    same!((byte(at - 1), byte(at + 5), byte(at + 6), byte(at + 11), byte(at + 12)), (0, 0xff, 0xff, 0xff, 0));
+    same!(
+        (
+            byte(at - 1),
+            byte(at + 5),
+            byte(at + 6),
+            byte(at + 11),
+            byte(at + 12)
+        ),
+        (0, 0xff, 0xff, 0xff, 0)
+    );
     Ok(())
 }
 
@@ -129,14 +160,20 @@ fn a_page_fault_shows_how_far_it_came() -> Verdict {
     let at = window + PAGE_SIZE - 5;
     let (by, moved, left) = string!("rep insb", "rdi", at, 9, ABSENT);
     same!(raised(by), Some((vector::PF.0, 2)));
-    claim!(by.is_err_and(|trap| trap.cr2 == window + PAGE_SIZE), "{by:x?}");
+    claim!(
+        by.is_err_and(|trap| trap.cr2 == window + PAGE_SIZE),
+        "{by:x?}"
+    );
     same!((moved, left), (5, 4));
     // Four bytes of which the second half is not there: nothing is stored.
     let at = window + PAGE_SIZE - 2;
     fill(0);
     let (by, moved, left) = string!("rep insd", "rdi", at, 2, ABSENT);
     same!(raised(by), Some((vector::PF.0, 2)));
-    same!((moved, left, byte(BUFFER.address() + PAGE_SIZE - 2)), (0, 2, 0));
+    same!(
+        (moved, left, byte(BUFFER.address() + PAGE_SIZE - 2)),
+        (0, 2, 0)
+    );
     Ok(())
 }
 
