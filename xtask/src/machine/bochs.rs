@@ -111,13 +111,15 @@ impl Bochs {
 }
 
 /// Bochs ends with exit code 1 on an ACPI power-off as on every other fatal message: only its log tells them apart.
-fn end_by_log(log: &str, _status: std::process::ExitStatus) -> End {
+fn end_by_log(log: &str, status: std::process::ExitStatus) -> End {
     let fatal = log
         .lines()
         .find_map(|line| line.split_once(">>PANIC<< ").map(|(_, why)| why.trim()));
     match fatal {
         Some(why) if why.contains("soft power off") => End::PowerOff,
         Some(why) => End::Crash(why.to_owned()),
+        // A fault of its own: it ends at its limit, not by a signal.
+        None if status.code().is_none() => End::Crash(status.to_string()),
         None => End::Limit,
     }
 }

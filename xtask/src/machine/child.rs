@@ -33,7 +33,7 @@ pub(super) type Judge = Box<dyn Fn(&str, ExitStatus) -> End + Send>;
 pub struct Finished {
     /// In which way
     pub end: End,
-    /// What the emulator wrote to its standard error, and its log
+    /// Its log, or where it has none what it wrote to its standard error
     pub log: String,
 }
 
@@ -121,12 +121,15 @@ impl Running {
         Ok(Finished { end, log })
     }
 
-    /// What the emulator wrote to its standard error, and its log as it stands, but for what is no news.
+    /// The emulator's log as it stands, but for what is no news; while it has none, what it wrote to its standard
+    /// error.
     #[must_use]
     pub fn log(&self) -> String {
         let read = |path: PathBuf| std::fs::read(path).unwrap_or_default();
-        let mut bytes = read(self.folder.path().join("output"));
-        bytes.extend(read(self.log.clone()));
+        let mut bytes = read(self.log.clone());
+        if bytes.is_empty() {
+            bytes = read(self.folder.path().join("output"));
+        }
         let text = String::from_utf8_lossy(&bytes);
         let lines = text.split_inclusive('\n');
         lines.filter(|line| !line.contains(NOISE)).collect()
