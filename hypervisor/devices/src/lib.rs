@@ -1,4 +1,4 @@
-//! Chips: UART, local APIC, I/O APIC, CMOS clock, ACPI PM; glue beside each.
+//! Chips: UART, local APIC, I/O APIC, CMOS clock, ACPI PM, PCI; glue beside each.
 //!
 //! A chip is a state machine: it knows no address, no lock, no vCPU and no clock. Whoever calls it says which
 //! register is meant and what time it is, and carries out what it answers. Any access in any order is answered
@@ -10,6 +10,7 @@ pub mod cmos;
 pub mod interrupt;
 pub mod ioapic;
 pub mod lapic;
+pub mod pci;
 pub mod uart;
 
 pub use acpi_pm::AcpiPm;

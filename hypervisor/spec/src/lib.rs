@@ -3,7 +3,8 @@
 //! No behaviour and no policy: what a manual defines, written once, with its document and section.
 //!
 //! Editions in use: Intel 64 and IA-32 Architectures Software Developer's Manual (SDM), order number
-//! 325462-083 and later; ACPI 6.5; UEFI 2.10; Linux `Documentation/arch/x86/boot.rst`.
+//! 325462-083 and later; ACPI 6.5; UEFI 2.10; PCI Express Base Specification 5.0; Linux
+//! `Documentation/arch/x86/boot.rst`.
 #![no_std]
 
 pub mod acpi_pm;
@@ -18,6 +19,7 @@ pub mod ioapic;
 pub mod linux;
 pub mod memory_type;
 pub mod msr;
+pub mod pci;
 pub mod pte;
 pub mod qualification;
 pub mod state;
