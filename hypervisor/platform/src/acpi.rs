@@ -2,12 +2,13 @@
 
 mod dsdt;
 
-use crate::layout::{ACPI_AREA, ACPI_PM, HIGH_RAM, IOAPIC, LOCAL_APIC};
+use crate::layout::{ACPI_AREA, ACPI_PM, ECAM, HIGH_RAM, IOAPIC, LOCAL_APIC};
 use acpi_tables::fadt::{FADTBuilder, Flags};
 use acpi_tables::gas::{AccessSize, AddressSpace, GAS};
 use acpi_tables::madt::{
     EnabledStatus, IoApic, LocalInterruptController, MADT, ProcessorLocalApic,
 };
+use acpi_tables::mcfg::MCFG;
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::xsdt::XSDT;
 use acpi_tables::{Aml, AmlSink};
@@ -47,20 +48,23 @@ pub fn build(facts: &AcpiFacts) -> Vec<(Gpa, Vec<u8>)> {
     let xsdt_at = Gpa(align(RSDP.0 + Rsdp::len() as u64));
     area.put(&Rsdp::new(OEM_ID, xsdt_at.0));
 
-    // The XSDT comes right behind the RSDP, and its length is that of its header and two addresses.
-    const XSDT_LEN: u64 = 36 + 2 * 8;
+    // The XSDT comes right behind the RSDP, and its length is that of its header and three addresses.
+    const XSDT_LEN: u64 = 36 + 3 * 8;
     let dsdt_at = Gpa(align(xsdt_at.0 + XSDT_LEN));
     let dsdt = dsdt::dsdt(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
     let fadt_at = Gpa(align(dsdt_at.0 + dsdt.len() as u64));
     let fadt = fadt(dsdt_at);
-    let madt_at = Gpa(align(fadt_at.0 + acpi_tables::fadt::FADT::len() as u64));
+    let mcfg_at = Gpa(align(fadt_at.0 + acpi_tables::fadt::FADT::len() as u64));
+    let madt_at = Gpa(align(mcfg_at.0 + MCFG_LEN));
 
     let mut xsdt = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
     xsdt.add_entry(fadt_at.0);
+    xsdt.add_entry(mcfg_at.0);
     xsdt.add_entry(madt_at.0);
     area.put(&xsdt);
     area.put(&Bytes(dsdt));
     area.put(&fadt);
+    area.put(&mcfg());
     area.put(&madt(facts.vcpus.clamp(1, MAX_VCPUS)));
     area.tables
 }
@@ -127,6 +131,17 @@ fn fadt(dsdt: Gpa) -> acpi_tables::fadt::FADT {
     fadt.sleep_status_reg = pm_register(acpi_pm::offset::SLEEP_STATUS);
     fadt.hypervisor_vendor_identity = VENDOR.into();
     fadt.finalize()
+}
+
+/// Length of [`mcfg`]: header, reserved bytes, one entry.
+const MCFG_LEN: u64 = 36 + 8 + 16;
+
+/// Where configuration space is in memory (PCI Firmware Specification 3.3, section 4.1.2, "MCFG Table Description"): of
+/// bus 0 alone.
+fn mcfg() -> MCFG {
+    let mut mcfg = MCFG::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
+    mcfg.add_ecam(ECAM.0, 0, 0, 0);
+    mcfg
 }
 
 /// Local APICs by the entries that ids below 255 have (type 0); one I/O APIC for the GSIs from 0 on. No PC/AT

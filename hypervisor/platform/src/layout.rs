@@ -5,7 +5,8 @@
 //! 0x000a_0000   nothing; a PC has VGA and option ROMs here
 //! 0x000e_0000   128 KiB for ACPI tables: RAM that e820 reserves, where an RSDP is looked for
 //! 0x0010_0000   RAM, up to 3 GiB
-//! 0xc000_0000   room for devices
+//! 0xc000_0000   room for the registers of PCI functions
+//! 0xe000_0000   configuration space of PCI bus 0, 1 MiB
 //! 0xfec0_0000   I/O APIC
 //! 0xfee0_0000   local APIC
 //! 0x1_0000_0000 RAM, what is left of it
@@ -13,6 +14,7 @@
 
 use alloc::vec::Vec;
 use spec::linux::{E820Kind, MemoryRange};
+use spec::pci::ECAM_BUS_SIZE;
 use spec::{Gpa, PAGE_SIZE, Port};
 
 /// End of the RAM below the hole of the PC.
@@ -26,6 +28,10 @@ pub const HIGH_RAM: Gpa = Gpa(0x10_0000);
 pub const DEVICE_HOLE: Gpa = Gpa(0xc000_0000);
 /// RAM that has no room below the device hole goes on here.
 pub const RAM_ABOVE_4G: Gpa = Gpa(0x1_0000_0000);
+/// Where the base addresses of PCI functions may point, up to [`ECAM`].
+pub const PCI_MEMORY: Gpa = DEVICE_HOLE;
+/// Configuration space of PCI bus 0, the only one, [`spec::pci::ECAM_BUS_SIZE`] bytes.
+pub const ECAM: Gpa = Gpa(0xe000_0000);
 /// Registers of the I/O APIC, a page.
 pub const IOAPIC: Gpa = Gpa(0xfec0_0000);
 /// Registers of the local APIC after reset, a page.
@@ -39,6 +45,11 @@ pub const UART_GSI: u8 = 4;
 pub const CMOS: Port = Port(0x70);
 /// The ACPI sleep and reset registers, [`spec::acpi_pm::BLOCK_SIZE`] ports.
 pub const ACPI_PM: Port = Port(0x600);
+
+/// The two ports of PCI configuration space, four each.
+pub const PCI_CONFIG: Port = Port(0xcf8);
+/// Where the I/O base addresses of PCI functions may point, first and last port: above all that is fixed.
+pub const PCI_PORTS: (Port, Port) = (Port(0x1000), Port(0xffff));
 
 /// The least RAM: what is below 1 MiB and one large page above.
 pub const MIN_MEMORY: u64 = 4 << 20;
@@ -131,7 +142,11 @@ impl MemoryMap {
 
 const _: () = {
     assert!(LOW_RAM_END.0 < ACPI_AREA.0 && ACPI_AREA.0 < HIGH_RAM.0);
-    assert!(MIN_MEMORY > HIGH_RAM.0 && DEVICE_HOLE.0 < IOAPIC.0 && IOAPIC.0 < LOCAL_APIC.0);
+    assert!(MIN_MEMORY > HIGH_RAM.0 && DEVICE_HOLE.0 < ECAM.0 && IOAPIC.0 < LOCAL_APIC.0);
+    // The window holds the address bits of the bus number (PCIe 5.0, section 7.2.2).
+    assert!(ECAM.is_aligned(ECAM_BUS_SIZE) && ECAM.0 + ECAM_BUS_SIZE <= IOAPIC.0);
+    assert!(ACPI_PM.0 + (spec::acpi_pm::BLOCK_SIZE as u16) <= PCI_CONFIG.0 && UART.0 < ACPI_PM.0);
+    assert!(PCI_CONFIG.0 + 8 <= PCI_PORTS.0.0);
     assert!(LOCAL_APIC.0 < RAM_ABOVE_4G.0);
 };
 

@@ -1,6 +1,6 @@
 //! The chips that a VM's vCPUs share, each behind its own lock.
 
-use devices::{AcpiPm, Cmos, IoApic, Uart};
+use devices::{AcpiPm, Cmos, IoApic, Uart, pci};
 use seam::SerialLine;
 use spin::Mutex;
 
@@ -16,6 +16,8 @@ pub struct Chips<L> {
     pub cmos: Mutex<Cmos>,
     /// Power-off and reset
     pub power: Mutex<AcpiPm>,
+    /// PCI bus 0
+    pub pci: Mutex<pci::Bus>,
 }
 
 /// A UART and where its bytes go.
@@ -42,6 +44,7 @@ impl<L: SerialLine> Chips<L> {
             ioapic: Mutex::new(IoApic::new(0)),
             cmos: Mutex::new(cmos),
             power: Mutex::new(AcpiPm::new()),
+            pci: Mutex::new(pci::Bus::new()),
         }
     }
 }

@@ -1,12 +1,14 @@
-//! Accesses to guest-physical addresses without memory: the local APIC's page, the I/O APIC's, or nothing.
+//! Accesses to guest-physical addresses without memory: the local APIC's page, the I/O APIC's, the configuration
+//! space of the PCI bus, or nothing.
 
 use crate::{Vcpu, Vm};
 use devices::lapic::Mode;
 use emul::{Bus, Error, Fault, PortBus, Progress, StringPort};
 use exits::{Access, Answer, Direction, Event, GpaFault, Stop, StringAccess};
-use platform::layout::{IOAPIC, LOCAL_APIC};
+use platform::layout::{ECAM, IOAPIC, LOCAL_APIC};
 use seam::{GuestMem, SerialLine};
 use spec::cpu::Gprs;
+use spec::pci::ECAM_BUS_SIZE;
 use spec::state::CpuState;
 use spec::{Gpa, PAGE_SIZE, Port, Ticks, Width};
 
@@ -28,10 +30,11 @@ impl<M: GuestMem, L: SerialLine> Outside<'_, M, L> {
     }
 }
 
-/// Which chip answers at an address, and the offset in its page.
+/// Which chip answers at an address, and the offset in its window.
 enum Page {
     LocalApic(u16),
     IoApic(u16),
+    PciConfig(u32),
     Nothing,
 }
 
@@ -40,7 +43,10 @@ fn page(vcpu: &Vcpu, gpa: Gpa) -> Page {
     match gpa.align_down(PAGE_SIZE) {
         LOCAL_APIC if vcpu.lapic.mode() == Mode::XApic => Page::LocalApic(offset),
         IOAPIC => Page::IoApic(offset),
-        _ => Page::Nothing,
+        _ => match gpa.offset_from(ECAM) {
+            Some(offset) if offset < ECAM_BUS_SIZE => Page::PciConfig(offset as u32),
+            _ => Page::Nothing,
+        },
     }
 }
 
@@ -49,6 +55,7 @@ impl<M: GuestMem, L: SerialLine> Bus for Outside<'_, M, L> {
         match page(self.vcpu, gpa) {
             Page::LocalApic(offset) => self.vcpu.lapic.read_mmio(offset, width, self.now),
             Page::IoApic(offset) => self.vm.chips.ioapic.lock().read(offset, width),
+            Page::PciConfig(offset) => self.vm.chips.pci.lock().read(offset, width),
             Page::Nothing => return width.ones(),
         }
         .unwrap_or(width.ones())
@@ -68,6 +75,10 @@ impl<M: GuestMem, L: SerialLine> Bus for Outside<'_, M, L> {
                 self.note(carried);
             }
             Page::IoApic(offset) => self.vm.write_ioapic(offset, width, value),
+            Page::PciConfig(offset) => {
+                // What is refused is dropped.
+                let _ = self.vm.chips.pci.lock().write(offset, width, value);
+            }
             Page::Nothing => {}
         }
     }

@@ -1,9 +1,9 @@
-//! Port I/O: which chip answers, byte by byte, as the eight-bit devices of a PC do.
+//! Port I/O: which chip answers, byte by byte, as the eight-bit devices of a PC do; but PCI's by whole accesses.
 
 use crate::Vm;
 use devices::acpi_pm::Effect;
 use exits::{Direction, PortAccess, Stop};
-use platform::layout::{ACPI_PM, CMOS, UART};
+use platform::layout::{ACPI_PM, CMOS, PCI_CONFIG, UART};
 use seam::{GuestMem, SerialLine};
 use spec::cpu::{Gpr, Gprs};
 use spec::{Port, Ticks, Width, acpi_pm};
@@ -39,6 +39,11 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
     }
 
     pub(crate) fn read_port(&self, port: Port, width: Width, now: Ticks) -> u64 {
+        if let Some(offset) = within(port, PCI_CONFIG, 8)
+            && let Ok(value) = self.chips.pci.lock().read_port(offset, width)
+        {
+            return value;
+        }
         bytes(port, width)
             .rev()
             .fold(0, |value, p| value << 8 | u64::from(self.read_byte(p, now)))
@@ -51,6 +56,11 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
         value: u64,
         now: Ticks,
     ) -> Result<(), Stop> {
+        if let Some(offset) = within(port, PCI_CONFIG, 8)
+            && let Ok(()) = self.chips.pci.lock().write_port(offset, width, value)
+        {
+            return Ok(());
+        }
         for (i, p) in bytes(port, width).enumerate() {
             self.write_byte(p, (value >> (8 * i)) as u8, now)?;
         }

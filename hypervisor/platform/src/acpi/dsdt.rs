@@ -1,5 +1,7 @@
 //! The DSDT: the devices that cannot be found otherwise.
 
+mod pci;
+
 use crate::layout::{CMOS, UART, UART_GSI};
 use acpi_tables::aml::{Device, EISAName, IO, Interrupt, Name, Package, ResourceTemplate, ZERO};
 use acpi_tables::sdt::Sdt;
@@ -30,6 +32,8 @@ pub(super) fn dsdt(oem_id: [u8; 6], oem_table_id: [u8; 8], oem_revision: u32) ->
     .to_aml_bytes(&mut aml);
     uart(&mut aml);
     clock(&mut aml);
+    pci::root(&mut aml);
+    pci::motherboard(&mut aml);
     table.append_slice(&aml);
     table.as_slice().to_vec()
 }

@@ -39,6 +39,7 @@ fn table<'a>(area: &'a [u8], at: u64, signature: &[u8; 4]) -> &'a [u8] {
 
 struct Found<'a> {
     fadt: &'a [u8],
+    mcfg: &'a [u8],
     madt: &'a [u8],
     dsdt: &'a [u8],
 }
@@ -48,11 +49,12 @@ fn follow(area: &[u8]) -> Found<'_> {
     assert_eq!(&area[..8], b"RSD PTR ");
     assert_eq!((sum(&area[..20]), sum(&area[..36]), area[15]), (0, 0, 2));
     let xsdt = table(area, u64_at(area, 24), b"XSDT");
-    assert_eq!(xsdt.len(), 36 + 16);
+    assert_eq!(xsdt.len(), 36 + 24);
     let fadt = table(area, u64_at(xsdt, 36), b"FACP");
     Found {
         fadt,
-        madt: table(area, u64_at(xsdt, 44), b"APIC"),
+        mcfg: table(area, u64_at(xsdt, 44), b"MCFG"),
+        madt: table(area, u64_at(xsdt, 52), b"APIC"),
         dsdt: table(area, u64_at(fadt, 140), b"DSDT"),
     }
 }
@@ -96,6 +98,28 @@ fn each_vcpu_and_the_io_apic_are_in_the_madt() {
     }
 }
 
+/// The same megabyte in the three places where a kernel looks, and in no bridge's window: Linux takes the first only if
+/// the last has it.
+#[test]
+fn configuration_space_is_named_and_reserved() {
+    let area = area(1);
+    let Found { mcfg, dsdt, .. } = follow(&area);
+    assert_eq!((mcfg.len(), u64_at(mcfg, 36)), (60, 0));
+    assert_eq!(u64_at(mcfg, 44), 0xe000_0000);
+    assert_eq!(mcfg[52..60], [0; 8], "segment 0, from bus 0 to bus 0");
+    let has = |bytes: &[u8]| dsdt.windows(bytes.len()).any(|w| w == bytes);
+    assert!(has(b"\x08_CBA\x0c\x00\x00\x00\xe0"));
+    // Memory32Fixed, writable.
+    assert!(has(&[0x86, 9, 0, 1, 0, 0, 0, 0xe0, 0, 0, 0x10, 0]));
+    let window = layout::PCI_MEMORY.0..layout::ECAM.0;
+    // DWordMemory: 23 bytes, memory, producer with fixed ends, read-write and not cached.
+    let mut descriptor = alloc::vec![0x87, 23, 0, 0, 0x0c, 1, 0, 0, 0, 0];
+    for n in [window.start, window.end - 1, 0, window.end - window.start] {
+        descriptor.extend((n as u32).to_le_bytes());
+    }
+    assert!(has(&descriptor));
+}
+
 #[test]
 fn impossible_numbers_of_vcpus_do_no_harm() {
     assert_eq!(follow(&area(0)).madt.len(), follow(&area(1)).madt.len());
@@ -122,6 +146,7 @@ fn the_dsdt_names_the_ports_of_the_layout() {
     };
     assert!(has(&io(layout::UART.0, 8)));
     assert!(has(&io(layout::CMOS.0, 2)));
+    assert!(has(&io(layout::PCI_CONFIG.0, 8)));
     // Extended interrupt descriptor: consumer, edge, active high, exclusive; one, GSI 4.
     assert!(has(&[0x89, 6, 0, 3, 1, 4, 0, 0, 0]));
     // Name (_S5_, Package (4) { 5, 0, 0, 0 })
