@@ -73,10 +73,9 @@ impl Vcpu {
         let io = vmx::IoBitmaps::new();
         let (a, b) = io.bytes().split_at(vmx::IoBitmaps::B);
         for (frame, bytes) in [(msr_bitmap, &msrs.bytes()[..]), (io_a, a), (io_b, b)] {
-            vtx.memory
-                .window
-                .write(frame, bytes)
-                .ok_or("a frame lies outside memory")?;
+            if !vtx.memory.fill(frame, bytes) {
+                return Err("a frame lies outside memory".into());
+            }
         }
         // SAFETY: in VMX root operation since `VtX::start`; the region was just made; the vCPU before this one has ended.
         let mut vmcs = unsafe { CurrentVmcs::load(region) }.map_err(|e| e.to_string())?;

@@ -15,6 +15,15 @@ pub struct FrameTables<'a> {
     pub window: Window,
 }
 
+impl FrameTables<'_> {
+    /// Copies `bytes`, at most a frame of them, to the start of a frame that [`TableMem::alloc`] gave. `false`, and nothing
+    /// is copied, if they are more or the frame lies outside memory.
+    #[must_use]
+    pub fn fill(&mut self, frame: Hpa, bytes: &[u8]) -> bool {
+        bytes.len() as u64 <= PAGE_SIZE && self.window.write(frame, bytes).is_some()
+    }
+}
+
 impl TableMem for FrameTables<'_> {
     fn alloc(&mut self) -> Option<Hpa> {
         let frame = self.frames.lock().take(PAGE_SIZE, PAGE_SIZE)?.start;

@@ -70,18 +70,18 @@ impl Window {
 
     /// Reads the aligned word at `at` once; `None` outside the window or if it is not aligned.
     #[must_use]
-    pub fn load(&self, at: Hpa) -> Option<u64> {
+    pub(crate) fn load(&self, at: Hpa) -> Option<u64> {
         Some(self.word(at)?.load(Relaxed))
     }
 
     /// Writes the aligned word at `at` once; `None` outside the window or if it is not aligned.
-    pub fn store(&self, at: Hpa, value: u64) -> Option<()> {
+    pub(crate) fn store(&self, at: Hpa, value: u64) -> Option<()> {
         self.word(at)?.store(value, Relaxed);
         Some(())
     }
 
     /// Replaces the aligned word at `at` if it is `old`; says whether it was.
-    pub fn compare_exchange(&self, at: Hpa, old: u64, new: u64) -> Option<bool> {
+    pub(crate) fn compare_exchange(&self, at: Hpa, old: u64, new: u64) -> Option<bool> {
         use core::sync::atomic::Ordering::SeqCst;
         Some(
             self.word(at)?
@@ -91,7 +91,7 @@ impl Window {
     }
 
     /// Copies memory out, each aligned word read once; `None`, and nothing copied, outside the window.
-    pub fn read(&self, at: Hpa, into: &mut [u8]) -> Option<()> {
+    pub(crate) fn read(&self, at: Hpa, into: &mut [u8]) -> Option<()> {
         self.pointer(at, into.len() as u64)?;
         let mut at = at;
         let (head, rest) = into.split_at_mut(into.len().min(head_len(at)));
@@ -114,7 +114,7 @@ impl Window {
     }
 
     /// Copies `from` into memory, each aligned word written once; `None`, and nothing written, outside the window.
-    pub fn write(&self, at: Hpa, from: &[u8]) -> Option<()> {
+    pub(crate) fn write(&self, at: Hpa, from: &[u8]) -> Option<()> {
         self.pointer(at, from.len() as u64)?;
         let mut at = at;
         let (head, rest) = from.split_at(from.len().min(head_len(at)));
