@@ -245,6 +245,7 @@ impl CpuidPolicy {
         cr4.set(Cr4::DE, edx.contains(Leaf1Edx::DE));
         cr4.set(Cr4::PSE, edx.contains(Leaf1Edx::PSE));
         cr4.set(Cr4::PAE, edx.contains(Leaf1Edx::PAE));
+        cr4.set(Cr4::MCE, edx.contains(Leaf1Edx::MCE));
         cr4.set(Cr4::PGE, edx.contains(Leaf1Edx::PGE));
         cr4.set(Cr4::OSFXSR, edx.contains(Leaf1Edx::FXSR));
         cr4.set(Cr4::OSXMMEXCPT, edx.contains(Leaf1Edx::SSE));

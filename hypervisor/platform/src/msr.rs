@@ -111,6 +111,16 @@ pub const TABLE: &[Row] = &[
          performance monitoring",
     ),
     row(
+        msr::MCG_CAP,
+        fixed(0),
+        "no bank, so that no error is ever told here; machine checks are the host's to handle",
+    ),
+    row(
+        msr::MCG_STATUS,
+        fixed(0),
+        "no machine check is under way; without MCG_CTL_P in MCG_CAP there is no MCG_CTL",
+    ),
+    row(
         msr::BIOS_SIGN_ID,
         fixed(0),
         "Linux writes 0 before it reads the microcode revision, and warns if it may not; 0 says no update",

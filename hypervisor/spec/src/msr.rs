@@ -44,6 +44,8 @@ numbers! {
     SYSENTER_EIP = 0x176;
     /// IA32_MCG_CAP
     MCG_CAP = 0x179;
+    /// IA32_MCG_STATUS
+    MCG_STATUS = 0x17a;
     /// IA32_MISC_ENABLE; layout in [`MiscEnable`]
     MISC_ENABLE = 0x1a0;
     /// IA32_DEBUGCTL

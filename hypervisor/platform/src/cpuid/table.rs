@@ -79,12 +79,14 @@ const LEAF_1_ECX: u32 = bits!(Leaf1Ecx: SSE3 PCLMULQDQ SSSE3 FMA CMPXCHG16B PCID
 /// Made by us, whatever the host has: the local APIC is our model.
 const LEAF_1_ECX_OURS: u32 = bits!(Leaf1Ecx: X2APIC TSC_DEADLINE HYPERVISOR);
 
+/// MCE and MCA are shown, with no bank of registers (MSR policy): machine checks are the host's to handle, and the guest's
+/// CR4.MCE changes nothing, but a kernel without the two tells the user that its machine-check driver failed.
+///
 /// Not shown:
-/// - MCE, MCA: machine checks are the host's to handle, and the banks' MSRs are not there.
 /// - MTRR: memory types are decided by the nested tables and the PAT; Linux takes their absence without complaint.
 /// - PSN, DS, ACPI, TM, PBE: serial number, debug store and thermal MSRs are not there.
 /// - HTT says that EBX 23:16 counts, and is added when there is more than one vCPU.
-const LEAF_1_EDX: u32 = bits!(Leaf1Edx: FPU VME DE PSE TSC MSR PAE CX8 SEP PGE CMOV PAT PSE_36 CLFSH MMX FXSR SSE
+const LEAF_1_EDX: u32 = bits!(Leaf1Edx: FPU VME DE PSE TSC MSR PAE MCE CX8 SEP PGE MCA CMOV PAT PSE_36 CLFSH MMX FXSR SSE
     SSE2 SS);
 
 /// Not shown:

@@ -116,9 +116,7 @@ fn what_is_hidden_stays_hidden_on_a_host_that_has_all() {
             | Leaf1Ecx::OSXSAVE
     ));
     assert!(!edx.intersects(
-        Leaf1Edx::MCE
-            | Leaf1Edx::MCA
-            | Leaf1Edx::MTRR
+        Leaf1Edx::MTRR
             | Leaf1Edx::DS
             | Leaf1Edx::ACPI
             | Leaf1Edx::TM
@@ -286,7 +284,6 @@ fn control_register_bits_are_those_of_the_features_shown() {
     assert_eq!(
         p.cr4(),
         Cr4::all()
-            - Cr4::MCE
             - Cr4::LA57
             - Cr4::VMXE
             - Cr4::SMXE
@@ -297,6 +294,23 @@ fn control_register_bits_are_those_of_the_features_shown() {
             - Cr4::UINTR
     );
     assert_eq!(p.efer(), Efer::SCE | Efer::LME | Efer::NXE);
+}
+
+/// A guest may set CR4.MCE where it is told of machine checks, and there its MSRs say that no bank is.
+#[test]
+fn machine_checks_are_shown_where_the_host_has_them() {
+    let (_, edx) = leaf_1(&policy(FACTS));
+    assert!(edx.contains(Leaf1Edx::MCE | Leaf1Edx::MCA));
+    let without = |leaf: u32, subleaf: u32| {
+        let mut r = rich(leaf, subleaf);
+        if leaf == leaf::FEATURES {
+            r[EDX] &= !(Leaf1Edx::MCE | Leaf1Edx::MCA).bits();
+        }
+        r
+    };
+    let p = CpuidPolicy::new(&without, FACTS);
+    assert!(!leaf_1(&p).1.intersects(Leaf1Edx::MCE | Leaf1Edx::MCA));
+    assert!(!p.cr4().contains(Cr4::MCE));
 }
 
 #[test]

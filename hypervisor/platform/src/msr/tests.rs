@@ -73,6 +73,12 @@ fn fixed_registers_take_only_writes_that_change_nothing() {
     assert!(FULL.write_ignored(msr::MISC_ENABLE, misc));
     assert!(!FULL.write_ignored(msr::MISC_ENABLE, misc & !1));
     assert!(FULL.write_ignored(msr::BIOS_SIGN_ID, 0));
+    assert_eq!(FULL.fixed_read(msr::MCG_CAP), Some(0), "no bank, no MCG_CTL");
+    assert_eq!(FULL.fixed_read(Msr(0x17a)), Some(0));
+    assert!(FULL.write_ignored(msr::MCG_STATUS, 0));
+    for absent in [0x17b, 0x280, 0x400, 0x401, 0x4d0] {
+        assert_eq!(FULL.fixed_read(Msr(absent)), None);
+    }
     assert!(!FULL.write_ignored(msr::XSS, 0x100));
     assert!(FULL.write_ignored(msr::DEBUGCTL, 2));
     assert!(!FULL.write_ignored(msr::DEBUGCTL, 4));
