@@ -6,6 +6,6 @@ use common::claims_on_both;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let guests = ["ports", "cpuid", "msrs", "control", "memory", "start_long"];
+    let guests = ["ports", "pci", "cpuid", "msrs", "control", "memory", "start_long"];
     qemu_tests::main(guests.into_iter().flat_map(claims_on_both).collect())
 }

@@ -82,12 +82,7 @@ fn what_the_guest_cannot_have_is_hidden() -> Verdict {
         | Leaf1Ecx::PDCM
         | Leaf1Ecx::DTES64;
     same!(one[ECX] & ecx.bits(), 0, "leaf 1 ECX");
-    let edx = Leaf1Edx::MTRR
-        | Leaf1Edx::MCA
-        | Leaf1Edx::MCE
-        | Leaf1Edx::DS
-        | Leaf1Edx::ACPI
-        | Leaf1Edx::TM;
+    let edx = Leaf1Edx::MTRR | Leaf1Edx::DS | Leaf1Edx::ACPI | Leaf1Edx::TM;
     same!(one[EDX] & edx.bits(), 0, "leaf 1 EDX");
     let seven = cpuid(7, 0);
     let ebx = Leaf7Ebx::SGX

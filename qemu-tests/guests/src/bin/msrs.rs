@@ -11,7 +11,7 @@ use guests::verdict::Verdict;
 use guests::{claim, guest, lapic, msr, same};
 use spec::Msr;
 use spec::cpu::Efer;
-use spec::cpuid::{EDX, Extended1Edx, leaf};
+use spec::cpuid::{EDX, Extended1Edx, Leaf1Edx, leaf};
 use spec::msr::{ApicBase, MiscEnable};
 
 guest!(
@@ -27,6 +27,7 @@ guest!(
     a_write_to_the_adjustment_moves_the_tsc,
     fast_strings_are_on_and_stay_so,
     there_is_no_microcode_update,
+    machine_checks_have_no_banks,
     branch_records_are_never_on,
     upper_halves_are_cleared,
 );
@@ -42,8 +43,7 @@ const ABSENT: &[u32] = &[
     0x10a,
     0x10b,
     0x122,
-    0x179,
-    0x17a,
+    0x17b,
     0x198,
     0x19c,
     0x200,
@@ -308,6 +308,17 @@ fn there_is_no_microcode_update() -> Verdict {
     msr::write(spec::msr::BIOS_SIGN_ID, 0)?;
     same!(msr::read(spec::msr::BIOS_SIGN_ID)?, 0);
     same!(raised(msr::write(spec::msr::BIOS_UPDT_TRIG, 0x1000)), GP0);
+    Ok(())
+}
+
+/// CPUID shows machine checks; there is no register that could tell of one, and control.rs sets CR4.MCE.
+fn machine_checks_have_no_banks() -> Verdict {
+    let shown = (Leaf1Edx::MCE | Leaf1Edx::MCA).bits();
+    same!(guests::cpu::cpuid(leaf::FEATURES, 0)[EDX] & shown, shown);
+    same!(msr::read(spec::msr::MCG_CAP)?, 0);
+    same!(msr::read(spec::msr::MCG_STATUS)?, 0);
+    msr::write(spec::msr::MCG_STATUS, 0)?;
+    same!(raised(msr::write(spec::msr::MCG_STATUS, 4)), GP0);
     Ok(())
 }
 

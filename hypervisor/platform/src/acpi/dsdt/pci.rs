@@ -5,7 +5,8 @@ use acpi_tables::Aml;
 use acpi_tables::AmlSink;
 use acpi_tables::aml::{
     AddressSpace, AddressSpaceCacheable, And, Arg, CreateDWordField, Device, EISAName, Else, Equal,
-    IO, If, Memory32Fixed, Method, Name, NotEqual, ONE, Or, Path, ResourceTemplate, Return, Uuid, ZERO,
+    IO, If, Memory32Fixed, Method, Name, NotEqual, ONE, Or, Path, ResourceTemplate, Return, Uuid,
+    ZERO,
 };
 use spec::pci::{ECAM_BUS_SIZE, osc};
 
