@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::linear::{advance, linear};
-use crate::walk::{Intent, walk};
+use crate::walk::{Intent, Translation, walk};
 use seam::GuestMem;
 use spec::state::CpuState;
 use spec::{Gpa, PAGE_SIZE, Width};
@@ -32,7 +32,8 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Translates the operand at `segment:offset`, both its pages, with all checks for `intent`.
+    /// Translates the operand at `segment:offset`, both its pages, with all checks for `intent`. `known` is a
+    /// translation that the processor has made.
     pub(crate) fn find(
         mem: &impl GuestMem,
         cpu: &CpuState,
@@ -40,10 +41,15 @@ impl Place {
         offset: u64,
         width: Width,
         intent: Intent,
+        known: Option<&Translation>,
     ) -> Result<Self, Error> {
         let at = linear(cpu, segment, offset, width.bytes(), intent)?;
         let part = |at, len: u64| -> Result<Part, Error> {
-            let gpa = walk(mem, cpu, at, intent)?;
+            let gpa = match known {
+                // An operand in two pages may have met either.
+                Some(known) if known.allows(at, intent) && len == width.bytes() => known.gpa,
+                _ => walk(mem, cpu, at, intent)?,
+            };
             let len = len as usize;
             let is_ram = mem.read_into(gpa, &mut [0; 8][..len]).is_ok();
             Ok(Part { gpa, len, is_ram })

@@ -9,7 +9,7 @@ use crate::linear::stack_mask;
 use crate::operation::{Arithmetic, BitAction, Kind, Operand, Operation};
 use crate::registers::{get, low, offset, set};
 use crate::string::string;
-use crate::walk::Intent;
+use crate::walk::{Intent, Translation};
 use seam::GuestMem;
 use spec::Width;
 use spec::cpu::{Gpr, Gprs, Rflags};
@@ -38,12 +38,13 @@ pub fn run(
 ) -> Result<Done, Error> {
     let bitness = Bitness::of(cpu);
     let operation = fetch(mem, cpu, |code| decode(code.bytes(), bitness))?;
-    execute(&operation, cpu, gprs, mem, bus)
+    execute(&operation, cpu, gprs, mem, bus, None)
 }
 
 /// Carries out a decoded instruction.
 ///
-/// RSP is that of `cpu`: its slot in `gprs` is neither read nor changed.
+/// RSP is that of `cpu`: its slot in `gprs` is neither read nor changed. `known` is the translation that the processor
+/// made before it gave the instruction up, which saves a walk.
 ///
 /// # Errors
 /// See [`Error`]; `gprs` is unchanged then. [`Error::Retry`] if none of its operands is emulated.
@@ -53,6 +54,7 @@ pub fn execute(
     gprs: &mut Gprs,
     mem: &impl GuestMem,
     bus: &mut impl Bus,
+    known: Option<&Translation>,
 ) -> Result<Done, Error> {
     let unused = gprs.get(Gpr::Rsp);
     gprs.set(Gpr::Rsp, cpu.rsp);
@@ -62,8 +64,10 @@ pub fn execute(
         rflags: cpu.rflags,
         mem,
         bus,
+        known,
     };
     let outcome = match operation.kind {
+        Kind::Move => machine.move_value(operation).map(|()| true),
         Kind::String(kind) => string(&mut machine, operation, kind),
         Kind::Push => machine.push(operation).map(|()| true),
         Kind::Pop => machine.pop(operation).map(|()| true),
@@ -94,6 +98,7 @@ pub(crate) struct Machine<'a, M, B> {
     pub(crate) rflags: u64,
     pub(crate) mem: &'a M,
     pub(crate) bus: &'a mut B,
+    known: Option<&'a Translation>,
 }
 
 impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
@@ -104,7 +109,8 @@ impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
         width: Width,
         intent: Intent,
     ) -> Result<Place, Error> {
-        Place::find(self.mem, self.cpu, segment, offset, width, intent)
+        let known = self.known;
+        Place::find(self.mem, self.cpu, segment, offset, width, intent, known)
     }
 
     pub(crate) fn read(&mut self, place: &Place) -> Result<u64, Error> {
@@ -146,13 +152,29 @@ impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
         Ok(())
     }
 
-    /// An instruction with one operand in memory.
+    /// A load or a store: nearly all that reaches chips.
+    fn move_value(&mut self, op: &Operation) -> Result<(), Error> {
+        let is_load = op.source == Operand::Memory;
+        let intent = if is_load { Intent::Read } else { Intent::Write };
+        let place = self.memory(op, 0, intent)?;
+        if place.is_ram() {
+            return Err(Error::Retry);
+        }
+        let value = if is_load {
+            self.read(&place)?
+        } else {
+            self.value(op.source, 0)
+        };
+        self.store(op.target, &place, value)
+    }
+
+    /// Another instruction with one operand in memory.
     fn simple(&mut self, op: &Operation) -> Result<(), Error> {
         let only_reads = matches!(
             op.kind,
             Kind::Arithmetic(Arithmetic::Cmp | Arithmetic::Test) | Kind::Bit(BitAction::Keep)
         );
-        let is_move = matches!(op.kind, Kind::Move | Kind::MoveSigned | Kind::MoveReversed);
+        let is_move = matches!(op.kind, Kind::MoveSigned | Kind::MoveReversed);
         let is_exchange = op.kind == Kind::Exchange;
         let writes = (op.target == Operand::Memory && !only_reads) || is_exchange;
         let intent = if writes { Intent::Write } else { Intent::Read };
@@ -172,7 +194,6 @@ impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
         let source = self.value(op.source, memory);
 
         match op.kind {
-            Kind::Move => self.store(op.target, &place, source),
             Kind::MoveSigned => self.store(op.target, &place, alu::sign_extend(source, width)),
             Kind::MoveReversed => self.store(op.target, &place, alu::reverse(source, width)),
             Kind::Exchange => {
@@ -225,7 +246,7 @@ impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
                 Ok(())
             }
             // `execute` sends these elsewhere.
-            Kind::Push | Kind::Pop | Kind::String(_) => Ok(()),
+            Kind::Move | Kind::Push | Kind::Pop | Kind::String(_) => Ok(()),
         }
     }
 

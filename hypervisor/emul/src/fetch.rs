@@ -8,7 +8,7 @@ use crate::walk::{Intent, walk};
 use core::fmt;
 use seam::GuestMem;
 use spec::state::CpuState;
-use spec::{Gpa, Gva, PAGE_SIZE};
+use spec::{Gva, PAGE_SIZE};
 
 /// The longest instruction (SDM vol. 2, "Instruction Format").
 const LONGEST: usize = 15;
@@ -85,20 +85,17 @@ pub fn fetch(
 /// Copies `len` bytes, at most 15, that lie in one page.
 fn part(mem: &impl GuestMem, cpu: &CpuState, at: Gva, len: u64) -> Result<Code, Error> {
     let gpa = walk(mem, cpu, at, Intent::Fetch)?;
-    // Whole words, two or three reads: a page is RAM, or is not.
-    let word = |n: u64| {
-        let at = Gpa(gpa.align_down(8).0 + 8 * n);
-        mem.read_u64(at)
-            .map(u128::from)
-            .map_err(|_| Error::Outside(gpa))
-    };
-    let skip = gpa.0 % 8;
-    let mut number = word(0)? >> (8 * skip);
-    for n in 1..(skip + len).div_ceil(8) {
-        number |= word(n)? << (8 * (8 * n - skip));
-    }
+    // Whole words: a page is RAM, or is not.
+    let skip = (gpa.0 % 8) as usize;
+    let count = (skip + len as usize).next_multiple_of(8);
+    let mut words = [0; 24];
+    mem.read_into(gpa.align_down(8), &mut words[..count])
+        .map_err(|_| Error::Outside(gpa))?;
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&words[skip..skip + 16]);
+    let mask = (1 << (8 * len)) - 1;
     Ok(Code {
-        bytes: (number & ((1 << (8 * len)) - 1)).to_le_bytes(),
+        bytes: (u128::from_le_bytes(bytes) & mask).to_le_bytes(),
         len: len as u8,
     })
 }

@@ -3,7 +3,8 @@
 //! A guest is an attacker, and its other processors may change its memory and its page tables at any time. So
 //! the instruction is copied once and only the copy is decoded; each operand is translated once, by a walk of
 //! the guest's own tables with the rights of the moment, and only what that walk found is accessed. Nothing is
-//! taken from an exit but the registers.
+//! taken from an exit but the registers, and the processor's own translation where the operand is what it
+//! translated: a walk would find the same, or what has replaced it since.
 //!
 //! Three steps, apart from one another: [`fetch`] copies bytes, [`decode()`] turns them into a plain
 //! [`Operation`], [`execute`] carries that out. [`Cache`] makes the second cheap for an instruction that comes again.
@@ -38,4 +39,4 @@ pub use operation::{
     Address, Arithmetic, BitAction, Kind, Operand, Operation, Register, Repeat, StringKind, Unary,
 };
 pub use port::{PortBus, Progress, StringPort, run_string_port};
-pub use walk::{Intent, WalkError, walk};
+pub use walk::{Intent, Translation, WalkError, walk};

@@ -75,7 +75,7 @@ pub fn run_string_port(
         }
         // The operand is translated before a port is read: what a read takes out of a chip must not be lost.
         let mut one = || -> Result<(), Error> {
-            let place = Place::find(mem, cpu, segment, get(gprs, index), width, intent)?;
+            let place = Place::find(mem, cpu, segment, get(gprs, index), width, intent, None)?;
             if access.input {
                 place.write(mem, bus, ports.read(port, width))
             } else {

@@ -22,6 +22,26 @@ pub enum Intent {
     Fetch,
 }
 
+/// A translation that the processor has made for an access.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Translation {
+    /// What it translated
+    pub linear: Gva,
+    /// To what
+    pub gpa: Gpa,
+    /// For which access it checked the rights
+    pub intent: Intent,
+}
+
+impl Translation {
+    /// Whether it holds for an access to `linear` as well: who may write may read.
+    pub(crate) fn allows(&self, linear: Gva, intent: Intent) -> bool {
+        let covers =
+            self.intent == intent || (self.intent, intent) == (Intent::Write, Intent::Read);
+        self.linear == linear && covers
+    }
+}
+
 /// Why a linear address was not translated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WalkError {

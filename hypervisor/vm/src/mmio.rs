@@ -3,7 +3,7 @@
 
 use crate::{Vcpu, Vm};
 use devices::lapic::Mode;
-use emul::{Bus, Error, Fault, PortBus, Progress, StringPort};
+use emul::{Bus, Error, Fault, Intent, PortBus, Progress, StringPort, Translation};
 use exits::{Access, Answer, Direction, Event, GpaFault, Stop, StringAccess};
 use platform::layout::{ECAM, IOAPIC, LOCAL_APIC};
 use seam::{GuestMem, SerialLine};
@@ -112,23 +112,41 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
         fault: &GpaFault,
         now: Ticks,
     ) -> Answer {
-        if fault.linear.is_none() {
+        let Some(linear) = fault.linear else {
             // The processor itself came here: for a page-table entry, a descriptor, a stack frame of an interrupt.
             return Answer::Stop(Stop::Unsupported(
                 "page table, descriptor or stack outside memory",
             ));
-        }
-        if fault.access == Access::Fetch {
+        };
+        let intent = match fault.access {
+            Access::Read => Intent::Read,
+            Access::Write => Intent::Write,
             // Where nothing answers, every byte reads as 0xff, and FF FF is no instruction.
-            return Answer::Inject(Event::UD);
-        }
+            Access::Fetch => return Answer::Inject(Event::UD),
+        };
+        let known = Translation {
+            linear,
+            gpa: fault.gpa,
+            intent,
+        };
+        let operation = match vcpu.instructions.fetch(&fault.cpu, &self.memory) {
+            Ok(operation) => operation,
+            Err(e) => return failed(vcpu, &fault.cpu, e),
+        };
         let mut outside = Outside {
             vm: self,
             vcpu,
             now,
             stop: None,
         };
-        let result = emul::run(&fault.cpu, gprs, &self.memory, &mut outside);
+        let result = emul::execute(
+            &operation,
+            &fault.cpu,
+            gprs,
+            &self.memory,
+            &mut outside,
+            Some(&known),
+        );
         match (outside.stop, result) {
             (Some(stop), _) => Answer::Stop(stop),
             (None, Ok(done)) => Answer::Emulated {

@@ -29,6 +29,8 @@ pub struct Vcpu {
     /// Why the last instruction that was not emulated was not, with its bytes or the address: for the report of a VM
     /// that stops over it
     pub unemulated: Option<emul::Error>,
+    /// What it has done to emulated memory last
+    pub(crate) instructions: emul::Cache,
     /// What its exits were and cost
     pub statistics: Statistics,
 }
@@ -57,6 +59,7 @@ impl Vcpu {
             halted: false,
             pdptes: [0; 4],
             unemulated: None,
+            instructions: emul::Cache::default(),
             statistics: Statistics::default(),
         }
     }

@@ -8,4 +8,5 @@ mod instruction;
 mod native;
 mod operands;
 mod ports;
+mod shortcuts;
 mod walks;
