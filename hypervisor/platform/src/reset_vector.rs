@@ -15,11 +15,15 @@ pub const AT: Gpa = Gpa(0xf_fff0);
 pub fn code() -> [u8; 9] {
     let [low, high] = (ACPI_PM.0 + u16::from(offset::RESET)).to_le_bytes();
     [
-        0xba, low, high, // mov dx, port
-        0xb0, RESET_VALUE, // mov al, value
-        0xee, // out dx, al
-        0xf4, // hlt
-        0xeb, 0xfd, // jmp back to hlt
+        0xba,
+        low,
+        high, // mov dx, port
+        0xb0,
+        RESET_VALUE, // mov al, value
+        0xee,        // out dx, al
+        0xf4,        // hlt
+        0xeb,
+        0xfd, // jmp back to hlt
     ]
 }
 
