@@ -6,6 +6,11 @@
 #![no_std]
 
 extern crate alloc;
+// What the tests share with the integration test names this crate as others do.
+#[cfg(test)]
+extern crate self as vm;
+#[cfg(test)]
+extern crate std;
 
 mod chips;
 mod control;
@@ -17,6 +22,8 @@ mod pdptes;
 mod ports;
 mod statistics;
 mod step;
+#[cfg(test)]
+mod tests;
 mod vcpu;
 
 pub use chips::Chips;

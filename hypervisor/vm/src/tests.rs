@@ -1,0 +1,13 @@
+//! Each exit's claim, on plain values.
+
+mod control;
+mod events;
+mod fake;
+mod ipi;
+mod layout;
+mod mailbox;
+mod mmio;
+mod msrs;
+mod ports;
+mod property;
+mod time;
