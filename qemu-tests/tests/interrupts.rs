@@ -6,6 +6,12 @@ use common::claims_on_both;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let guests = ["shadows", "timer", "interrupts"];
+    let guests = [
+        "shadows",
+        "timer",
+        "interrupts",
+        "apic_page",
+        "uart_and_ioapic",
+    ];
     qemu_tests::main(guests.into_iter().flat_map(claims_on_both).collect())
 }

@@ -68,3 +68,11 @@ pub fn map(page: usize, entry: u64) -> u64 {
     unsafe { asm!("invlpg [{}]", in(reg) linear) };
     linear
 }
+
+/// The entry of a page of the window, as the processor has left it.
+#[must_use]
+pub fn entry(page: usize) -> u64 {
+    assert!(page < 512);
+    // SAFETY: within the table.
+    unsafe { (TABLE.address() as *const u64).add(page).read_volatile() }
+}

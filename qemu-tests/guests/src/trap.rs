@@ -120,7 +120,7 @@ extern "C" fn on_trap(frame: &mut Frame) {
         cr2: cpu::cr2(),
     };
     if RESUME.load(Ordering::Relaxed) == 0 || LAST.get().is_some() {
-        let _ = crate::verdict::broken(file!(), line!(), format_args!("{trap:#x?}"));
+        let _ = crate::verdict::broken(file!(), line!(), format_args!("{trap:x?}"));
         say!("guest: done early");
         power::off();
     }

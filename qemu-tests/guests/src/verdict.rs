@@ -73,7 +73,7 @@ macro_rules! same {
         if left != right {
             let what = stringify!($left);
             $(let _ = what; let what = format_args!($($what)+);)?
-            return Err($crate::verdict::broken(file!(), line!(), format_args!("{what}: {left:#x?} is not {right:#x?}")));
+            return Err($crate::verdict::broken(file!(), line!(), format_args!("{what}: {left:x?} is not {right:x?}")));
         }
     };
 }
