@@ -51,7 +51,8 @@ impl Place {
                 _ => walk(mem, cpu, at, intent)?,
             };
             let len = len as usize;
-            let is_ram = mem.read_into(gpa, &mut [0; 8][..len]).is_ok();
+            // A page is RAM, or is not.
+            let is_ram = mem.read_u64(gpa.align_down(8)).is_ok();
             Ok(Part { gpa, len, is_ram })
         };
         let first = width.bytes().min(PAGE_SIZE - at.0 % PAGE_SIZE);

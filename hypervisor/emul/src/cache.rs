@@ -50,7 +50,7 @@ fn look_up(
     if let Some(known) = line
         && known.bitness == bitness
         && known.bytes == code.number() & known.mask
-        // Zeroes follow the copied bytes, and are not the guest's.
+        // What follows the bytes that may be fetched is not the instruction's.
         && usize::from(known.operation.length) <= code.bytes().len()
     {
         return Ok(known.operation);

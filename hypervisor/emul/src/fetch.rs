@@ -8,15 +8,15 @@ use crate::walk::{Intent, walk};
 use core::fmt;
 use seam::GuestMem;
 use spec::state::CpuState;
-use spec::{Gva, PAGE_SIZE};
+use spec::{Gpa, Gva, PAGE_SIZE};
 
 /// The longest instruction (SDM vol. 2, "Instruction Format").
 const LONGEST: usize = 15;
 
 /// Bytes of an instruction, copied from guest memory.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Code {
-    /// Zero from `len` on
+    /// From `len` on they are not the instruction's.
     bytes: [u8; 16],
     len: u8,
 }
@@ -40,11 +40,19 @@ impl Code {
         }
     }
 
-    /// The bytes as one number, the first the lowest; zeroes follow the last.
+    /// The bytes as one number, the first the lowest. What is above the last is not the instruction's.
     pub(crate) fn number(&self) -> u128 {
         u128::from_le_bytes(self.bytes)
     }
 }
+
+impl PartialEq for Code {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Code {}
 
 impl fmt::Debug for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -69,10 +77,10 @@ pub fn fetch(
     let mut decoded = decode(&copy);
     if decoded == Err(DecodeError::Short) && first < limit {
         let rest = part(mem, cpu, advance(cpu, start, first), limit - first)?;
-        copy = Code {
-            bytes: (copy.number() | (rest.number() << (8 * first))).to_le_bytes(),
-            len: limit as u8,
-        };
+        let mut whole = Code::new(copy.bytes());
+        whole.bytes[first as usize..limit as usize].copy_from_slice(rest.bytes());
+        whole.len = limit as u8;
+        copy = whole;
         decoded = decode(&copy);
     }
     decoded.map_err(|error| match error {
@@ -87,15 +95,19 @@ fn part(mem: &impl GuestMem, cpu: &CpuState, at: Gva, len: u64) -> Result<Code, 
     let gpa = walk(mem, cpu, at, Intent::Fetch)?;
     // Whole words: a page is RAM, or is not.
     let skip = (gpa.0 % 8) as usize;
-    let count = (skip + len as usize).next_multiple_of(8);
-    let mut words = [0; 24];
-    mem.read_into(gpa.align_down(8), &mut words[..count])
-        .map_err(|_| Error::Outside(gpa))?;
+    let end = skip + len as usize;
+    let mut words = [[0; 8]; 3];
+    for (n, word) in words.iter_mut().enumerate() {
+        if 8 * n < end {
+            let at = Gpa(gpa.align_down(8).0 + 8 * n as u64);
+            let value = mem.read_u64(at).map_err(|_| Error::Outside(gpa))?;
+            *word = value.to_le_bytes();
+        }
+    }
     let mut bytes = [0; 16];
-    bytes.copy_from_slice(&words[skip..skip + 16]);
-    let mask = (1 << (8 * len)) - 1;
+    bytes.copy_from_slice(&words.as_flattened()[skip..skip + 16]);
     Ok(Code {
-        bytes: (u128::from_le_bytes(bytes) & mask).to_le_bytes(),
+        bytes,
         len: len as u8,
     })
 }

@@ -72,7 +72,7 @@ proptest! {
 }
 
 #[test]
-fn zeroes_after_the_last_byte_are_not_the_guests() {
+fn bytes_after_the_last_are_not_the_instructions() {
     let (ram, mut cpu) = guest();
     let mut cache = Cache::default();
     cpu.rip = NEXT - 2;
