@@ -20,7 +20,7 @@ use spec::state::StartState;
 use spec::vmx_controls::SecondaryControls;
 use spec::{Hpa, PAGE_SIZE, Ticks};
 use vm::{Mailbox, Wants};
-use vmx::{Effect, HostState, Pointers, Setup};
+use vmx::{Effect, HostState, Pointers, Setup, Vmcs};
 
 /// The VPID of the only vCPU. Zero is the host's.
 const VPID: u16 = 1;
@@ -209,11 +209,14 @@ impl Vcpu {
 
     /// Logs all that is known of a vCPU whose VM has stopped.
     pub(crate) fn report(&self, vtx: &VtX, name: &str, level: Level) {
-        let g = &self.registers.gprs.0;
-        crate::log::line(level, name, format_args!("vm: gprs={g:x?}"));
-        if let Some(why) = &self.software.unemulated {
-            crate::log::line(level, name, format_args!("vm: not emulated: {why:x?}"));
-        }
+        let rip = self.vmcs.read(spec::vmcs::GUEST_RIP);
+        let rsp = self.vmcs.read(spec::vmcs::GUEST_RSP);
+        let gprs = &self.registers.gprs;
+        crate::log::line(
+            level,
+            name,
+            format_args!("vm: rip={rip:#x} rsp={rsp:#x} {gprs}"),
+        );
         crate::log::line(
             level,
             name,

@@ -36,25 +36,17 @@ const _: () = assert!(core::mem::offset_of!(Frame, vector) == 128);
 
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
+        write!(
             f,
-            "host exception vector={} error={:#x} rip={:#x} rsp={:#x} rflags={:#x} cr2={:#x}",
+            "host exception vector={} error={:#x} rip={:#x} rsp={:#x} rflags={:#x} cr2={:#x} {}",
             self.vector,
             self.error_code,
             self.rip,
             self.rsp,
             self.rflags,
-            crate::control::cr2()
-        )?;
-        const NAMES: [&str; 16] = [
-            "rax", "rcx", "rdx", "rbx", "---", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11",
-            "r12", "r13", "r14", "r15",
-        ];
-        for (i, (name, value)) in NAMES.iter().zip(self.gprs.0).enumerate() {
-            let end = if i % 4 == 3 { '\n' } else { ' ' };
-            write!(f, "{name}={value:016x}{end}")?;
-        }
-        Ok(())
+            crate::control::cr2(),
+            self.gprs
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! The processor's registers as the SDM lays them out.
 
 use bitflags::bitflags;
+use core::fmt;
 
 bitflags! {
     /// CR0 (SDM vol. 3, "Control Registers").
@@ -240,6 +241,22 @@ impl Gpr {
     #[must_use]
     pub const fn from_number(n: u8) -> Gpr {
         Self::ALL[(n & 15) as usize]
+    }
+}
+
+impl fmt::Display for Gprs {
+    /// All of them by name but RSP, which has its place elsewhere.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [&str; 16] = [
+            "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11",
+            "r12", "r13", "r14", "r15",
+        ];
+        let shown = NAMES.iter().zip(self.0).filter(|(name, _)| **name != "rsp");
+        for (i, (name, value)) in shown.enumerate() {
+            let space = if i == 0 { "" } else { " " };
+            write!(f, "{space}{name}={value:#x}")?;
+        }
+        Ok(())
     }
 }
 
