@@ -5,7 +5,7 @@ use crate::linear::{advance, linear};
 use crate::walk::{Intent, Translation, walk};
 use seam::GuestMem;
 use spec::state::CpuState;
-use spec::{Gpa, PAGE_SIZE, Width};
+use spec::{Gpa, Gva, PAGE_SIZE, Width};
 
 /// What lies outside the guest's RAM: emulated chips, or nothing.
 pub trait Bus {
@@ -21,6 +21,17 @@ struct Part {
     gpa: Gpa,
     len: usize,
     is_ram: bool,
+}
+
+impl Part {
+    fn new(mem: &impl GuestMem, gpa: Gpa, len: u64) -> Self {
+        Self {
+            gpa,
+            len: len as usize,
+            // A page is RAM, or is not.
+            is_ram: mem.read_u64(gpa.align_down(8)).is_ok(),
+        }
+    }
 }
 
 /// Where an operand lies: in one page, or in two.
@@ -44,26 +55,37 @@ impl Place {
         known: Option<&Translation>,
     ) -> Result<Self, Error> {
         let at = linear(cpu, segment, offset, width.bytes(), intent)?;
-        let part = |at, len: u64| -> Result<Part, Error> {
-            let gpa = match known {
-                // An operand in two pages may have met either.
-                Some(known) if known.allows(at, intent) && len == width.bytes() => known.gpa,
-                _ => walk(mem, cpu, at, intent)?,
-            };
-            let len = len as usize;
-            // A page is RAM, or is not.
-            let is_ram = mem.read_u64(gpa.align_down(8)).is_ok();
-            Ok(Part { gpa, len, is_ram })
+        let room = PAGE_SIZE - at.0 % PAGE_SIZE;
+        if room < width.bytes() {
+            // The processor may have met either page.
+            return Self::in_two_pages(mem, cpu, at, room, width, intent);
+        }
+        let gpa = match known {
+            Some(known) if known.allows(at, intent) => known.gpa,
+            _ => walk(mem, cpu, at, intent)?,
         };
-        let first = width.bytes().min(PAGE_SIZE - at.0 % PAGE_SIZE);
-        let rest = width.bytes() - first;
         Ok(Self {
-            first: part(at, first)?,
-            second: if rest > 0 {
-                Some(part(advance(cpu, at, first), rest)?)
-            } else {
-                None
-            },
+            first: Part::new(mem, gpa, width.bytes()),
+            second: None,
+            width,
+        })
+    }
+
+    /// The operand at `at` of which `room` bytes lie in one page and the others in the next.
+    #[cold]
+    fn in_two_pages(
+        mem: &impl GuestMem,
+        cpu: &CpuState,
+        at: Gva,
+        room: u64,
+        width: Width,
+        intent: Intent,
+    ) -> Result<Self, Error> {
+        let first = walk(mem, cpu, at, intent)?;
+        let second = walk(mem, cpu, advance(cpu, at, room), intent)?;
+        Ok(Self {
+            first: Part::new(mem, first, room),
+            second: Some(Part::new(mem, second, width.bytes() - room)),
             width,
         })
     }

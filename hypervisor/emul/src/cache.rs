@@ -1,7 +1,7 @@
 //! Decoded instructions, kept by their bytes.
 
 use crate::decode::{Bitness, DecodeError, decode};
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::fetch::{Code, fetch};
 use crate::operation::Operation;
 use seam::GuestMem;
@@ -28,40 +28,62 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Copies and decodes the instruction at CS:RIP.
+    /// Copies the instruction at CS:RIP, and decodes it if need be.
     ///
     /// # Errors
-    /// As for [`fetch`].
+    /// As for [`fetch`]; #GP also for what runs past the limit of CS or is longer than an instruction may be, and
+    /// [`Error::Unsupported`].
     pub fn fetch(&mut self, cpu: &CpuState, mem: &impl GuestMem) -> Result<Operation, Error> {
         let bitness = Bitness::of(cpu);
         // Fibonacci hashing: the top bits of the product depend on all bits of RIP.
         let index = (cpu.rip.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize;
         let line = &mut self.lines[index % LINES];
-        fetch(mem, cpu, |code| look_up(line, code, bitness))
+        let code = fetch(mem, cpu, |code| {
+            line.is_some_and(|line| line.holds(code, bitness)) || is_whole(code, bitness)
+        })?;
+        match line {
+            Some(line) if line.holds(&code, bitness) => Ok(line.operation),
+            _ => {
+                let operation = understand(&code, cpu)?;
+                *line = Some(Line::new(&code, bitness, operation));
+                Ok(operation)
+            }
+        }
     }
 }
 
-/// What `line` or, failing that, the decoder says.
-fn look_up(
-    line: &mut Option<Line>,
-    code: &Code,
-    bitness: Bitness,
-) -> Result<Operation, DecodeError> {
-    if let Some(known) = line
-        && known.bitness == bitness
-        && known.bytes == code.number() & known.mask
-        // What follows the bytes that may be fetched is not the instruction's.
-        && usize::from(known.operation.length) <= code.bytes().len()
-    {
-        return Ok(known.operation);
+impl Line {
+    fn new(code: &Code, bitness: Bitness, operation: Operation) -> Self {
+        let mask = (1 << (8 * u32::from(operation.length))) - 1;
+        Self {
+            bytes: code.number() & mask,
+            mask,
+            bitness,
+            operation,
+        }
     }
-    let operation = decode(code.bytes(), bitness)?;
-    let mask = (1 << (8 * u32::from(operation.length))) - 1;
-    *line = Some(Line {
-        bytes: code.number() & mask,
-        mask,
-        bitness,
-        operation,
-    });
-    Ok(operation)
+
+    fn holds(&self, code: &Code, bitness: Bitness) -> bool {
+        self.bitness == bitness
+            && self.bytes == code.number() & self.mask
+            // What follows the bytes that may be fetched is not the instruction's.
+            && usize::from(self.operation.length) <= code.bytes().len()
+    }
+}
+
+/// Whether the instruction ends within the bytes.
+pub(crate) fn is_whole(code: &Code, bitness: Bitness) -> bool {
+    decode(code.bytes(), bitness) != Err(DecodeError::Short)
+}
+
+/// Decodes an instruction that was fetched.
+///
+/// # Errors
+/// [`Error::Unsupported`], or #GP if it runs past the limit of CS or is longer than an instruction may be.
+#[cold]
+pub(crate) fn understand(code: &Code, cpu: &CpuState) -> Result<Operation, Error> {
+    decode(code.bytes(), Bitness::of(cpu)).map_err(|error| match error {
+        DecodeError::Short => Fault::protection(cpu).into(),
+        DecodeError::Unsupported => Error::Unsupported(*code),
+    })
 }

@@ -2,7 +2,8 @@
 
 use crate::access::{Bus, Place};
 use crate::alu;
-use crate::decode::{Bitness, decode};
+use crate::cache::{is_whole, understand};
+use crate::decode::Bitness;
 use crate::error::Error;
 use crate::fetch::fetch;
 use crate::linear::stack_mask;
@@ -37,8 +38,8 @@ pub fn run(
     bus: &mut impl Bus,
 ) -> Result<Done, Error> {
     let bitness = Bitness::of(cpu);
-    let operation = fetch(mem, cpu, |code| decode(code.bytes(), bitness))?;
-    execute(&operation, cpu, gprs, mem, bus, None)
+    let code = fetch(mem, cpu, |code| is_whole(code, bitness))?;
+    execute(&understand(&code, cpu)?, cpu, gprs, mem, bus, None)
 }
 
 /// Carries out a decoded instruction.

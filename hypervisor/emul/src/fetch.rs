@@ -1,9 +1,7 @@
 //! The one copy of the instruction.
 
-use crate::decode::DecodeError;
-use crate::error::{Error, Fault};
+use crate::error::Error;
 use crate::linear::{advance, code};
-use crate::operation::Operation;
 use crate::walk::{Intent, walk};
 use core::fmt;
 use seam::GuestMem;
@@ -60,34 +58,27 @@ impl fmt::Debug for Code {
     }
 }
 
-/// Copies and decodes the instruction at CS:RIP. `decode` is asked at a page's end first, since a fault of the next
-/// page must not count for an instruction that ends before it.
+/// Copies the instruction at CS:RIP, as far as `is_whole` wants it: it is asked at a page's end, since a fault of the
+/// next page must not count for an instruction that ends before it.
 ///
 /// # Errors
-/// [`Error::Inject`] with #PF or #GP (the limit of CS, or longer than 15 bytes, is #GP by the SDM);
-/// [`Error::Outside`] if the code is not in RAM; [`Error::Unsupported`] as `decode` says.
+/// [`Error::Inject`] with #PF or #GP (outside the limit of CS); [`Error::Outside`] if the code is not in RAM.
 pub fn fetch(
     mem: &impl GuestMem,
     cpu: &CpuState,
-    mut decode: impl FnMut(&Code) -> Result<Operation, DecodeError>,
-) -> Result<Operation, Error> {
+    is_whole: impl Fn(&Code) -> bool,
+) -> Result<Code, Error> {
     let (start, limit) = code(cpu)?;
     let first = (PAGE_SIZE - start.0 % PAGE_SIZE).min(limit);
-    let mut copy = part(mem, cpu, start, first)?;
-    let mut decoded = decode(&copy);
-    if decoded == Err(DecodeError::Short) && first < limit {
-        let rest = part(mem, cpu, advance(cpu, start, first), limit - first)?;
-        let mut whole = Code::new(copy.bytes());
-        whole.bytes[first as usize..limit as usize].copy_from_slice(rest.bytes());
-        whole.len = limit as u8;
-        copy = whole;
-        decoded = decode(&copy);
+    let copy = part(mem, cpu, start, first)?;
+    if first == limit || is_whole(&copy) {
+        return Ok(copy);
     }
-    decoded.map_err(|error| match error {
-        // It runs past the limit of CS or is longer than an instruction may be.
-        DecodeError::Short => Fault::protection(cpu).into(),
-        DecodeError::Unsupported => Error::Unsupported(copy),
-    })
+    let rest = part(mem, cpu, advance(cpu, start, first), limit - first)?;
+    let mut whole = Code::new(copy.bytes());
+    whole.bytes[first as usize..limit as usize].copy_from_slice(rest.bytes());
+    whole.len = limit as u8;
+    Ok(whole)
 }
 
 /// Copies `len` bytes, at most 15, that lie in one page.

@@ -98,7 +98,7 @@ const LEVEL5: u32 = 48;
 const PAGE_SHIFT: u32 = 12;
 
 /// An entry on the way, and its place.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Step {
     at: Gpa,
     entry: u64,
@@ -122,8 +122,24 @@ impl<'a, M: GuestMem, const MODE: u32> Walker<'a, M, MODE> {
             linear,
             intent,
         };
+        let (gpa, is_marked) = walker.follow(|_| {})?;
+        if is_marked {
+            return Ok(gpa);
+        }
+        walker.follow_and_mark()
+    }
+
+    /// Walks and sets the flags that are clear: rare, so apart from the walk that finds them all set.
+    #[cold]
+    #[inline(never)]
+    fn follow_and_mark(&self) -> Result<Gpa, WalkError> {
         for _ in 0..ATTEMPTS {
-            if let Some(gpa) = walker.attempt()? {
+            let (mut steps, mut count) = ([Step::default(); 5], 0);
+            let (gpa, is_marked) = self.follow(|step| {
+                steps[count] = step;
+                count += 1;
+            })?;
+            if is_marked || self.mark_all(&steps[..count])? {
                 return Ok(gpa);
             }
         }
@@ -173,8 +189,9 @@ impl<'a, M: GuestMem, const MODE: u32> Walker<'a, M, MODE> {
         Ok(entry)
     }
 
-    /// One walk; `None` if an entry changed meanwhile.
-    fn attempt(&self) -> Result<Option<Gpa>, WalkError> {
+    /// One walk, with each entry told to `pass`: where it leads, and whether all flags that it sets are set.
+    #[inline(always)]
+    fn follow(&self, mut pass: impl FnMut(Step)) -> Result<(Gpa, bool), WalkError> {
         let mut table = match MODE {
             BITS32 => self.cpu.cr3 & 0xffff_f000,
             PAE => self.pointed()?,
@@ -182,16 +199,12 @@ impl<'a, M: GuestMem, const MODE: u32> Walker<'a, M, MODE> {
         };
         let mut shift = MODE;
         let reserved = self.reserved();
-        let mut steps = [Step {
-            at: Gpa(0),
-            entry: 0,
-        }; 5];
         let (mut common, mut any) = (Pte::all(), Pte::empty());
-        for n in 0..steps.len() {
+        for _ in 0..5 {
             let index = (self.linear.0 >> shift) & ((1 << Self::INDEX_BITS) - 1);
             let at = Gpa(table | (index * Self::ENTRY_SIZE));
             let bits = self.entry(at)?;
-            steps[n] = Step { at, entry: bits };
+            pass(Step { at, entry: bits });
             let entry = Pte::from_bits_retain(bits);
             common &= entry;
             any |= entry;
@@ -214,10 +227,7 @@ impl<'a, M: GuestMem, const MODE: u32> Walker<'a, M, MODE> {
                 }
                 let is_marked = common.contains(Pte::ACCESSED)
                     && (self.intent != Intent::Write || entry.contains(Pte::DIRTY));
-                if !is_marked && !self.mark_all(&steps[..=n])? {
-                    return Ok(None);
-                }
-                return Ok(Some(self.translated(bits, shift)));
+                return Ok((self.translated(bits, shift), is_marked));
             }
             table = bits & Pte::FRAME.bits();
             shift -= Self::INDEX_BITS;
@@ -308,7 +318,6 @@ impl<'a, M: GuestMem, const MODE: u32> Walker<'a, M, MODE> {
 
     /// Sets the flags of all entries on the way, from the root on, the dirty flag in the last; `false` if one is no
     /// longer what was read.
-    #[cold]
     fn mark_all(&self, steps: &[Step]) -> Result<bool, WalkError> {
         for (n, step) in steps.iter().enumerate() {
             let mut flags = Pte::ACCESSED;

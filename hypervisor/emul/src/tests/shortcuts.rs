@@ -1,7 +1,7 @@
 //! What saves decoding or a walk changes nothing else.
 
 use super::fake::{Chips, Ram, long, protected, real};
-use crate::{Bitness, Cache, Error, Fault, Intent, Translation, decode, execute, fetch};
+use crate::{Cache, Error, Fault, Intent, Translation, execute};
 use proptest::prelude::*;
 use spec::cpu::{Gpr, Gprs, vector};
 use spec::pte::Pte;
@@ -64,8 +64,7 @@ proptest! {
             }
             cpu.rip = NEXT - before_end;
             ram.set(cpu.rip, CODES[code]);
-            let bitness = Bitness::of(&cpu);
-            let want = fetch(&ram, &cpu, |code| decode(code.bytes(), bitness));
+            let want = Cache::default().fetch(&cpu, &ram);
             prop_assert_eq!(cache.fetch(&cpu, &ram), want, "{:?}", cpu.rip);
         }
     }
