@@ -22,7 +22,9 @@ fn triple_fault(model: &str) -> Result<()> {
     outcome.expect_no_line("^guest: fail")?;
     outcome.expect_lines(&[
         r"triple-fault warn bulkhead: vm: end reason=triple-fault ",
-        r"triple-fault warn bulkhead: vm: .*rip=0x[0-9a-f]+",
+        r"triple-fault warn bulkhead: vm: gprs=",
+        r"^  Exit reason: 0x2 \(Triple fault\)$",
+        r"^  Guest RIP: 0x10[0-9a-f]+$",
         r"machine: off reason=last-guest-stopped",
     ])
 }
@@ -55,7 +57,10 @@ fn reset(model: &str) -> Result<()> {
 fn endless_loop(model: &str) -> Result<()> {
     let outcome = Boot::guest("endless_loop").cpu_model(model).run()?;
     all_hold(&outcome)?;
-    ensure!(exits(&outcome, "timer")? >= 1, "the timer never took the guest's processor");
+    ensure!(
+        exits(&outcome, "timer")? >= 1,
+        "the timer never took the guest's processor"
+    );
     // The line sends 16 bytes an interrupt.
     let interrupts = exits(&outcome, "host_interrupt")?;
     ensure!(interrupts >= 64 * 64 / 16, "{interrupts} host interrupts");

@@ -41,6 +41,14 @@ pub fn guests() -> Result<BTreeMap<String, PathBuf>> {
     built("guests", BARE, "")
 }
 
+/// Builds the UEFI application that plays a firmware with VT-x locked off.
+///
+/// # Errors
+/// The compiler's; it has said why on stderr.
+pub fn shim() -> Result<PathBuf> {
+    only(built("shim", UEFI, "firmware")?, "shim")
+}
+
 fn only(mut built: BTreeMap<String, PathBuf>, name: &str) -> Result<PathBuf> {
     built
         .remove(name)

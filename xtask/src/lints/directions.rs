@@ -53,6 +53,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("xtask", &["plan"]),
     ("qemu-tests", &["plan", "xtask"]),
     ("guests", &["spec"]),
+    ("shim", &["spec"]),
 ];
 
 /// The crates of the workspace that each of them imports, but for its tests.

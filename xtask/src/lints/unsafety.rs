@@ -9,6 +9,7 @@ const CRATES: &[&str] = &[
     "hypervisor/hw/",
     "hypervisor/ram/",
     "qemu-tests/guests/",
+    "qemu-tests/shim/",
 ];
 /// In pieces, so that this file does not find itself.
 const OPT_IN: &str = concat!("allow(", "unsafe_code");
