@@ -72,7 +72,7 @@ impl Line {
 }
 
 /// Whether the instruction ends within the bytes.
-pub(crate) fn is_whole(code: &Code, bitness: Bitness) -> bool {
+fn is_whole(code: &Code, bitness: Bitness) -> bool {
     decode(code.bytes(), bitness) != Err(DecodeError::Short)
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn is_whole(code: &Code, bitness: Bitness) -> bool {
 /// # Errors
 /// [`Error::Unsupported`], or #GP if it runs past the limit of CS or is longer than an instruction may be.
 #[cold]
-pub(crate) fn understand(code: &Code, cpu: &CpuState) -> Result<Operation, Error> {
+fn understand(code: &Code, cpu: &CpuState) -> Result<Operation, Error> {
     decode(code.bytes(), Bitness::of(cpu)).map_err(|error| match error {
         DecodeError::Short => Fault::protection(cpu).into(),
         DecodeError::Unsupported => Error::Unsupported(*code),

@@ -2,10 +2,7 @@
 
 use crate::access::{Bus, Place};
 use crate::alu;
-use crate::cache::{is_whole, understand};
-use crate::decode::Bitness;
 use crate::error::Error;
-use crate::fetch::fetch;
 use crate::linear::stack_mask;
 use crate::operation::{Arithmetic, BitAction, Kind, Operand, Operation};
 use crate::registers::{get, low, offset, set};
@@ -25,21 +22,6 @@ pub struct Done {
     pub rflags: u64,
     /// RSP afterwards, if it changed
     pub rsp: Option<u64>,
-}
-
-/// Fetches, decodes and carries out the instruction at CS:RIP. See [`execute`].
-///
-/// # Errors
-/// See [`Error`]; `gprs` is unchanged then.
-pub fn run(
-    cpu: &CpuState,
-    gprs: &mut Gprs,
-    mem: &impl GuestMem,
-    bus: &mut impl Bus,
-) -> Result<Done, Error> {
-    let bitness = Bitness::of(cpu);
-    let code = fetch(mem, cpu, |code| is_whole(code, bitness))?;
-    execute(&understand(&code, cpu)?, cpu, gprs, mem, bus, None)
 }
 
 /// Carries out a decoded instruction.

@@ -33,7 +33,7 @@ pub use access::Bus;
 pub use cache::Cache;
 pub use decode::{Bitness, DecodeError, decode, prepare};
 pub use error::{Error, Fault};
-pub use execute::{Done, execute, run};
+pub use execute::{Done, execute};
 pub use fetch::{Code, fetch};
 pub use operation::{
     Address, Arithmetic, BitAction, Kind, Operand, Operation, Register, Repeat, StringKind, Unary,

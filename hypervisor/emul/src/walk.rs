@@ -5,7 +5,10 @@
 //! for reserved but lead outside memory; protection keys are not asked (the processor asked them before it
 //! reported the access).
 
-use seam::{AccessError, GuestMem};
+mod mark;
+
+use mark::Step;
+use seam::GuestMem;
 use spec::cpu::{Cr0, Cr4, Efer, Rflags};
 use spec::pte::{PageFaultCode, Pte};
 use spec::state::CpuState;
@@ -58,9 +61,6 @@ pub enum WalkError {
     Busy,
 }
 
-/// How often a walk starts over because an entry changed before its accessed or dirty flag was set.
-const ATTEMPTS: u32 = 16;
-
 /// Translates a linear address, and sets accessed and dirty flags as the processor does.
 ///
 /// The address is canonical in IA-32e mode, and below 4 GiB outside it.
@@ -97,13 +97,6 @@ const LEVEL5: u32 = 48;
 /// The lowest bit of the index into the last table.
 const PAGE_SHIFT: u32 = 12;
 
-/// An entry on the way, and its place.
-#[derive(Clone, Copy, Default)]
-struct Step {
-    at: Gpa,
-    entry: u64,
-}
-
 struct Walker<'a, M, const MODE: u32> {
     mem: &'a M,
     cpu: &'a CpuState,
@@ -127,23 +120,6 @@ impl<'a, M: GuestMem, const MODE: u32> Walker<'a, M, MODE> {
             return Ok(gpa);
         }
         walker.follow_and_mark()
-    }
-
-    /// Walks and sets the flags that are clear: rare, so apart from the walk that finds them all set.
-    #[cold]
-    #[inline(never)]
-    fn follow_and_mark(&self) -> Result<Gpa, WalkError> {
-        for _ in 0..ATTEMPTS {
-            let (mut steps, mut count) = ([Step::default(); 5], 0);
-            let (gpa, is_marked) = self.follow(|step| {
-                steps[count] = step;
-                count += 1;
-            })?;
-            if is_marked || self.mark_all(&steps[..count])? {
-                return Ok(gpa);
-            }
-        }
-        Err(WalkError::Busy)
     }
 
     fn is_user(&self) -> bool {
@@ -314,45 +290,5 @@ impl<'a, M: GuestMem, const MODE: u32> Walker<'a, M, MODE> {
             entry & Pte::FRAME.bits() & !inside
         };
         Gpa(frame | (self.linear.0 & inside))
-    }
-
-    /// Sets the flags of all entries on the way, from the root on, the dirty flag in the last; `false` if one is no
-    /// longer what was read.
-    fn mark_all(&self, steps: &[Step]) -> Result<bool, WalkError> {
-        for (n, step) in steps.iter().enumerate() {
-            let mut flags = Pte::ACCESSED;
-            flags.set(
-                Pte::DIRTY,
-                n + 1 == steps.len() && self.intent == Intent::Write,
-            );
-            if !self.mark(*step, flags)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Sets flags in an entry; `false` if it is no longer what was read.
-    fn mark(&self, step: Step, flags: Pte) -> Result<bool, WalkError> {
-        let outside = |_: AccessError| WalkError::Outside(step.at);
-        let (old, new) = (step.entry, step.entry | flags.bits());
-        if old == new {
-            return Ok(true);
-        }
-        if MODE != BITS32 {
-            return self
-                .mem
-                .compare_exchange_u64(step.at, old, new)
-                .map_err(outside);
-        }
-        // The neighbour in the same word may change without harm: take it as it is now.
-        let (at, shift) = (step.at.align_down(8), 8 * (step.at.0 & 4));
-        let word = self.mem.read_u64(at).map_err(outside)?;
-        if (word >> shift) & 0xffff_ffff != old {
-            return Ok(false);
-        }
-        self.mem
-            .compare_exchange_u64(at, word, word | (new << shift))
-            .map_err(outside)
     }
 }

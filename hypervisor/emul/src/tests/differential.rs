@@ -3,7 +3,8 @@
 use super::fake::{Chips, Ram, long};
 use super::instruction::{COMPARED, State, choice, string};
 use super::native::{self, DATA, DATA_LEN, INSTRUCTION, STACK, STACK_LEN};
-use crate::{Done, run};
+use super::run;
+use crate::Done;
 use proptest::prelude::*;
 use spec::cpu::{Gprs, Segment};
 use spec::pte::Pte;

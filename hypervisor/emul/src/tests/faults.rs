@@ -1,7 +1,8 @@
 //! What cannot be carried out, and that nothing has happened then.
 
 use super::fake::{Chips, Ram, long, protected, real};
-use crate::{Code, Error, Fault, run};
+use super::run;
+use crate::{Code, Error, Fault};
 use proptest::prelude::*;
 use spec::cpu::{Gprs, Segment, vector};
 use spec::pte::Pte;

@@ -10,3 +10,19 @@ mod operands;
 mod ports;
 mod shortcuts;
 mod walks;
+
+use crate::{Bus, Cache, Done, Error, execute};
+use seam::GuestMem;
+use spec::cpu::Gprs;
+use spec::state::CpuState;
+
+/// Fetches, decodes and carries out the instruction at CS:RIP, without shortcuts.
+fn run(
+    cpu: &CpuState,
+    gprs: &mut Gprs,
+    mem: &impl GuestMem,
+    bus: &mut impl Bus,
+) -> Result<Done, Error> {
+    let operation = Cache::default().fetch(cpu, mem)?;
+    execute(&operation, cpu, gprs, mem, bus, None)
+}

@@ -2,7 +2,8 @@
 
 use super::fake::{Chips, Ram, long, protected, real};
 use super::native::DATA;
-use crate::{Done, run};
+use super::run;
+use crate::Done;
 use spec::cpu::{Gprs, Rflags, Segment};
 use spec::pte::Pte;
 use spec::state::CpuState;
