@@ -8,8 +8,8 @@ mod table;
 use spec::Hz;
 use spec::cpu::{Cr4, Efer};
 use spec::cpuid::{
-    EAX, EBX, ECX, EDX, Extended1Edx, Leaf1Ecx, Leaf1Edx, Leaf7Ebx, Leaf7Ecx, LeafDSub1Eax,
-    Registers, Xcr0, leaf,
+    EAX, EBX, ECX, EDX, Extended1Edx, Leaf1Ecx, Leaf1Edx, Leaf7Ebx, Leaf7Ecx, Leaf7Edx,
+    LeafDSub1Eax, Registers, Xcr0, leaf,
 };
 pub use table::{Row, Show, Subleafs, TABLE};
 
@@ -203,6 +203,12 @@ impl CpuidPolicy {
     #[must_use]
     pub fn extended_1_edx(&self) -> Extended1Edx {
         Extended1Edx::from_bits_retain(self.answer(leaf::EXTENDED_1, 0)[EDX])
+    }
+
+    /// Leaf 7, subleaf 0, EDX, as shown.
+    #[must_use]
+    pub fn leaf_7_edx(&self) -> Leaf7Edx {
+        Leaf7Edx::from_bits_retain(self.answer(leaf::EXTENDED_FEATURES, 0)[EDX])
     }
 
     /// Leaf 0xd, subleaf 1, EAX, as shown.

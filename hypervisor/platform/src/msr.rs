@@ -3,7 +3,7 @@
 use crate::cpuid::CpuidPolicy;
 use bitflags::bitflags;
 use spec::Msr;
-use spec::cpuid::{Extended1Edx, LeafDSub1Eax};
+use spec::cpuid::{Extended1Edx, Leaf7Edx, LeafDSub1Eax};
 use spec::memory_type::MemoryType;
 use spec::msr::{self, MiscEnable};
 
@@ -78,6 +78,17 @@ pub const TABLE: &[Row] = &[
     row(msr::SYSENTER_ESP, RW, SYSENTER),
     row(msr::SYSENTER_EIP, RW, SYSENTER),
     row(
+        msr::SPEC_CTRL,
+        RW,
+        "the guest's own protection, set at each of its kernel entries on old processors; there only where IBRS, STIBP \
+         or SSBD is",
+    ),
+    row(
+        msr::PRED_CMD,
+        Served::Direct(Rights::WRITE),
+        "a barrier for the branches of this core, which keeps nothing; there only where IBRS is",
+    ),
+    row(
         msr::TSC,
         Served::Direct(Rights::READ),
         "RDMSR adds the TSC offset as RDTSC does (SDM vol. 3, \"Changes to Instruction Behavior in VMX \
@@ -150,6 +161,10 @@ pub const TABLE: &[Row] = &[
 pub struct MsrPolicy {
     rdtscp: bool,
     xsaves: bool,
+    /// IA32_SPEC_CTRL
+    spec_ctrl: bool,
+    /// IA32_PRED_CMD
+    pred_cmd: bool,
 }
 
 impl MsrPolicy {
@@ -159,6 +174,11 @@ impl MsrPolicy {
         Self {
             rdtscp: cpuid.extended_1_edx().contains(Extended1Edx::RDTSCP),
             xsaves: cpuid.xstate_features().contains(LeafDSub1Eax::XSAVES),
+            // Each of the three enumerates the register (SDM vol. 4, table of architectural MSRs).
+            spec_ctrl: cpuid
+                .leaf_7_edx()
+                .intersects(Leaf7Edx::IBRS | Leaf7Edx::STIBP | Leaf7Edx::SSBD),
+            pred_cmd: cpuid.leaf_7_edx().contains(Leaf7Edx::IBRS),
         }
     }
 
@@ -166,6 +186,8 @@ impl MsrPolicy {
         match row.msr {
             msr::TSC_AUX => self.rdtscp,
             msr::XSS => self.xsaves,
+            msr::SPEC_CTRL => self.spec_ctrl,
+            msr::PRED_CMD => self.pred_cmd,
             _ => true,
         }
     }

@@ -106,11 +106,17 @@ const LEAF_7_ECX: u32 = bits!(Leaf7Ecx: PREFETCHWT1 AVX512_VBMI UMIP AVX512_VBMI
     AVX512_BITALG AVX512_VPOPCNTDQ RDPID CLDEMOTE MOVDIRI MOVDIR64B);
 
 /// FSRM is promised together with IA32_MISC_ENABLE bit 0, which the MSR policy keeps set. MD_CLEAR tells what VERW
-/// does, which needs no MSR. Not shown:
-/// - IBRS, STIBP, SSBD, L1D_FLUSH, ARCH_CAPABILITIES, CORE_CAPABILITIES, SRBDS_CTRL: SPEC_CTRL and its like would
-///   have to be switched between guest and host at every exit, which the world switch does not do.
+/// does, which needs no MSR. IBRS, STIBP and SSBD let a guest protect its parts from each other, which it cannot do without:
+/// Linux says so on Skylake ("vulnerable to RETBleed attacks, data leaks possible"). The hypervisor sets nothing in
+/// SPEC_CTRL for itself, so the guest's value stays in force in the hypervisor too, which it can slow down and no more;
+/// a guest starts with zero. Not shown:
+/// - L1D_FLUSH: for hypervisors, which a guest cannot be.
+/// - ARCH_CAPABILITIES: some of its bits speak to hypervisors, so each needs a judgement of its own; without it guests
+///   protect themselves by the older means.
+/// - CORE_CAPABILITIES, SRBDS_CTRL: their MSRs act on more than the guest.
 /// - UINTR, ARCH_LBR, CET_IBT, AMX: state that is not switched. HYBRID: which kind of core a vCPU runs on may change.
-const LEAF_7_EDX: u32 = bits!(Leaf7Edx: FSRM AVX512_VP2INTERSECT MD_CLEAR SERIALIZE AVX512_FP16);
+const LEAF_7_EDX: u32 = bits!(Leaf7Edx: FSRM AVX512_VP2INTERSECT MD_CLEAR SERIALIZE AVX512_FP16 IBRS STIBP
+    SSBD);
 
 /// Instructions only. Not shown: FRED, LAM, WRMSRNS, HRESET, which have controls or MSRs of their own.
 const LEAF_7_1_EAX: u32 =

@@ -1,7 +1,7 @@
 use super::*;
 use alloc::vec::Vec;
 use proptest::prelude::*;
-use spec::cpuid::{Leaf7Edx, XSTATE_ALIGNED};
+use spec::cpuid::XSTATE_ALIGNED;
 
 const FACTS: Facts = Facts {
     tsc: Hz(2_600_000_000),
@@ -115,13 +115,11 @@ fn what_is_hidden_stays_hidden_on_a_host_that_has_all() {
             | Leaf1Ecx::PDCM
             | Leaf1Ecx::OSXSAVE
     ));
-    assert!(!edx.intersects(
-        Leaf1Edx::MTRR
-            | Leaf1Edx::DS
-            | Leaf1Edx::ACPI
-            | Leaf1Edx::TM
-            | Leaf1Edx::HTT
-    ));
+    assert!(
+        !edx.intersects(
+            Leaf1Edx::MTRR | Leaf1Edx::DS | Leaf1Edx::ACPI | Leaf1Edx::TM | Leaf1Edx::HTT
+        )
+    );
     let r = p.lookup(7, 0, NOW);
     assert_eq!(r[EAX], 1);
     let (ebx, c) = (
@@ -141,9 +139,9 @@ fn what_is_hidden_stays_hidden_on_a_host_that_has_all() {
     ));
     let d = Leaf7Edx::from_bits_retain(r[EDX]);
     assert!(!d.intersects(
-        Leaf7Edx::IBRS
-            | Leaf7Edx::SSBD
+        Leaf7Edx::L1D_FLUSH
             | Leaf7Edx::ARCH_CAPABILITIES
+            | Leaf7Edx::CORE_CAPABILITIES
             | Leaf7Edx::AMX_TILE
             | Leaf7Edx::CET_IBT
     ));

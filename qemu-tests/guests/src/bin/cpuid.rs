@@ -92,7 +92,7 @@ fn what_the_guest_cannot_have_is_hidden() -> Verdict {
         | Leaf7Ebx::PT
         | Leaf7Ebx::RDT_A;
     same!(seven[EBX] & ebx.bits(), 0, "leaf 7 EBX");
-    let edx = Leaf7Edx::ARCH_CAPABILITIES | Leaf7Edx::IBRS | Leaf7Edx::SSBD | Leaf7Edx::UINTR;
+    let edx = Leaf7Edx::ARCH_CAPABILITIES | Leaf7Edx::L1D_FLUSH | Leaf7Edx::UINTR;
     same!(seven[EDX] & edx.bits(), 0, "leaf 7 EDX");
     Ok(())
 }

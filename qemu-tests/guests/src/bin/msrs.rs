@@ -11,7 +11,7 @@ use guests::verdict::Verdict;
 use guests::{claim, guest, lapic, msr, same};
 use spec::Msr;
 use spec::cpu::Efer;
-use spec::cpuid::{EDX, Extended1Edx, Leaf1Edx, leaf};
+use spec::cpuid::{EDX, Extended1Edx, Leaf1Edx, Leaf7Edx, leaf};
 use spec::msr::{ApicBase, MiscEnable};
 
 guest!(
@@ -28,6 +28,7 @@ guest!(
     fast_strings_are_on_and_stay_so,
     there_is_no_microcode_update,
     machine_checks_have_no_banks,
+    speculation_control_is_there_as_cpuid_shows_it,
     branch_records_are_never_on,
     upper_halves_are_cleared,
 );
@@ -36,8 +37,6 @@ guest!(
 const ABSENT: &[u32] = &[
     0x0,
     0x3a,
-    0x48,
-    0x49,
     0x79,
     0xfe,
     0x10a,
@@ -319,6 +318,29 @@ fn machine_checks_have_no_banks() -> Verdict {
     same!(msr::read(spec::msr::MCG_STATUS)?, 0);
     msr::write(spec::msr::MCG_STATUS, 0)?;
     same!(raised(msr::write(spec::msr::MCG_STATUS, 4)), GP0);
+    Ok(())
+}
+
+fn speculation_control_is_there_as_cpuid_shows_it() -> Verdict {
+    let seven = guests::cpu::cpuid(leaf::EXTENDED_FEATURES, 0);
+    let shown = Leaf7Edx::from_bits_retain(seven[EDX]);
+    let (control, command) = (spec::msr::SPEC_CTRL, spec::msr::PRED_CMD);
+    if shown.intersects(Leaf7Edx::IBRS | Leaf7Edx::STIBP | Leaf7Edx::SSBD) {
+        same!(msr::read(control)?, 0);
+        msr::write(control, 1)?;
+        same!(msr::read(control)?, 1);
+        msr::write(control, 0)?;
+        same!(raised(msr::write(control, 1 << 63)), GP0);
+    } else {
+        same!(raised(msr::read(control)), GP0);
+        same!(raised(msr::write(control, 0)), GP0);
+    }
+    let barrier = shown.contains(Leaf7Edx::IBRS);
+    same!(
+        raised(msr::write(command, 1)),
+        if barrier { None } else { GP0 }
+    );
+    same!(raised(msr::read(command)), GP0, "write-only");
     Ok(())
 }
 
