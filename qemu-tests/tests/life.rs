@@ -22,7 +22,7 @@ fn triple_fault(model: &str) -> Result<()> {
     outcome.expect_no_line("^guest: fail")?;
     outcome.expect_lines(&[
         r"triple-fault warn bulkhead: vm: end reason=triple-fault ",
-        r"triple-fault warn bulkhead: vm: gprs=",
+        r"triple-fault warn bulkhead: vm: rip=0x10[0-9a-f]+ rsp=",
         r"^  Exit reason: 0x2 \(Triple fault\)$",
         r"^  Guest RIP: 0x10[0-9a-f]+$",
         r"machine: off reason=last-guest-stopped",
@@ -54,6 +54,9 @@ fn reset(model: &str) -> Result<()> {
 }
 
 /// A guest that spins with interrupts off keeps neither its timer from the host nor the line from what it has printed.
+///
+/// It also shows whether the emulator takes a physical interrupt at all in a guest that was entered with IF=0, which Bochs 3.0
+/// without its cure does not.
 fn endless_loop(model: &str) -> Result<()> {
     let outcome = Boot::guest("endless_loop").cpu_model(model).run()?;
     all_hold(&outcome)?;
@@ -80,8 +83,11 @@ fn uart_input(model: &str) -> Result<()> {
     Ok(())
 }
 
+/// What is tried on a CPU model.
+type Test = fn(&str) -> Result<()>;
+
 fn main() -> ExitCode {
-    let tests: [(&str, fn(&str) -> Result<()>); 4] = [
+    let tests: [(&str, Test); 4] = [
         ("triple_fault", triple_fault),
         ("reset", reset),
         ("endless_loop", endless_loop),

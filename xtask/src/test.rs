@@ -104,14 +104,10 @@ fn checks() -> Vec<(&'static str, Vec<Command>)> {
         command
     };
     let bare = |package| ["--package", package, "--target", build::BARE];
-    let boot = [
-        "--package",
-        "boot",
-        "--features",
-        "firmware",
-        "--target",
-        build::UEFI,
-    ];
+    let uefi = |package| {
+        let features = ["--features", "firmware", "--target", build::UEFI];
+        [["--package", package].as_slice(), &features].concat()
+    };
     vec![
         ("formatting", vec![cargo("fmt", &["--all", "--check"])]),
         (
@@ -121,7 +117,8 @@ fn checks() -> Vec<(&'static str, Vec<Command>)> {
                 clippy(&["--all-targets", "--package", "qemu-tests"]),
                 clippy(&bare("bulkhead")),
                 clippy(&bare("guests")),
-                clippy(&boot),
+                clippy(&uefi("boot")),
+                clippy(&uefi("shim")),
             ],
         ),
         (

@@ -179,16 +179,11 @@ fn pcid_wants_a_clean_cr3() -> Verdict {
 fn cr8_takes_four_bits() -> Verdict {
     set_cr8(9);
     same!(cr8(), 9);
-    // SAFETY: the write faults.
-    same!(
-        raised(unsafe { attempt!("mov cr8, {v}", v = in(reg) 16u64) }),
-        GP0
-    );
-    // SAFETY: as above.
-    same!(
-        raised(unsafe { attempt!("mov cr8, {v}", v = in(reg) 1u64 << 63) }),
-        GP0
-    );
+    for wrong in [16, 1u64 << 63] {
+        // SAFETY: the write faults.
+        let by = unsafe { attempt!("mov cr8, {v}", v = in(reg) wrong) };
+        same!(raised(by), GP0, "CR8 = {wrong:#x}");
+    }
     same!(cr8(), 9);
     set_cr8(0);
     Ok(())
@@ -287,10 +282,8 @@ fn vmx_instructions_are_undefined() -> Verdict {
     );
     // Also in ring 3.
     // SAFETY: it faults.
-    same!(
-        raised(unsafe { attempt_in_user!("vmcall", inout("rax") 0u64 => _) }),
-        UD
-    );
+    let by = unsafe { attempt_in_user!("vmcall", inout("rax") 0u64 => _) };
+    same!(raised(by), UD);
     Ok(())
 }
 

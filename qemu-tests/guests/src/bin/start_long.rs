@@ -44,7 +44,7 @@ fn the_zero_page_has_its_marks() -> Verdict {
     same!(flag, SetupHeader::BOOT_FLAG);
     same!(loader, SetupHeader::LOADER_UNDEFINED);
     claim!(
-        zero_page_address() % 4096 == 0,
+        zero_page_address().is_multiple_of(4096),
         "{:#x}",
         zero_page_address()
     );
@@ -89,7 +89,7 @@ fn is(at: u64, signature: &[u8]) -> bool {
 fn the_rsdp_is_where_it_says() -> Verdict {
     let rsdp = zero_page().acpi_rsdp_addr;
     claim!(
-        (0xe_0000..0x10_0000).contains(&rsdp) && rsdp % 16 == 0,
+        (0xe_0000..0x10_0000).contains(&rsdp) && rsdp.is_multiple_of(16),
         "{rsdp:#x}"
     );
     claim!(is(rsdp, b"RSD PTR "), "no signature");
