@@ -45,6 +45,7 @@ pub(crate) struct Place {
 impl Place {
     /// Translates the operand at `segment:offset`, both its pages, with all checks for `intent`. `known` is a
     /// translation that the processor has made.
+    #[inline]
     pub(crate) fn find(
         mem: &impl GuestMem,
         cpu: &CpuState,
@@ -105,6 +106,7 @@ impl Place {
     }
 
     /// Reads it.
+    #[inline]
     pub(crate) fn read(&self, mem: &impl GuestMem, bus: &mut impl Bus) -> Result<u64, Error> {
         if let Some(gpa) = self.on_bus() {
             return Ok(bus.read(gpa, self.width) & self.width.ones());
@@ -112,6 +114,7 @@ impl Place {
         self.read_parts(mem, bus)
     }
 
+    #[cold]
     fn read_parts(&self, mem: &impl GuestMem, bus: &mut impl Bus) -> Result<u64, Error> {
         let mut bytes = [0; 8];
         let mut rest = &mut bytes[..];
@@ -132,6 +135,7 @@ impl Place {
     }
 
     /// Writes the low bytes of `value` there.
+    #[inline]
     pub(crate) fn write(
         &self,
         mem: &impl GuestMem,
@@ -145,6 +149,7 @@ impl Place {
         self.write_parts(mem, bus, value)
     }
 
+    #[cold]
     fn write_parts(
         &self,
         mem: &impl GuestMem,

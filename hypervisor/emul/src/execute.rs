@@ -151,7 +151,9 @@ impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
         self.store(op.target, &place, value)
     }
 
-    /// Another instruction with one operand in memory.
+    /// Another instruction with one operand in memory. It and those below are rare: their registers are not to be
+    /// saved for a move.
+    #[inline(never)]
     fn simple(&mut self, op: &Operation) -> Result<(), Error> {
         let only_reads = matches!(
             op.kind,
@@ -260,6 +262,7 @@ impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
         self.find(CpuState::SS, rsp & stack_mask(self.cpu), width, intent)
     }
 
+    #[inline(never)]
     fn push(&mut self, op: &Operation) -> Result<(), Error> {
         let from = self.memory(op, 0, Intent::Read)?;
         let rsp = self.moved_rsp(op.width.bytes().wrapping_neg());
@@ -273,6 +276,7 @@ impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
         Ok(())
     }
 
+    #[inline(never)]
     fn pop(&mut self, op: &Operation) -> Result<(), Error> {
         let from = self.stack(self.gprs.get(Gpr::Rsp), op.width, Intent::Read)?;
         // SDM vol. 2, POP: an address with ESP as its base is computed after the increment.
