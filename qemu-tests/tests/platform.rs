@@ -3,12 +3,15 @@
 mod common;
 
 use anyhow::{Result, ensure};
-use common::{WITH_DELIVERY, WITHOUT_DELIVERY, all_hold, claims, claims_on_both};
+use common::{WITH_DELIVERY, WITHOUT_DELIVERY, all_hold, claims, claims_on, claims_on_both};
 use qemu_tests::{Boot, Start};
 use std::process::ExitCode;
 
 /// Instructions a second of the emulated machine, which is what its TSC counts.
 const TSC_HZ: u64 = 50_000_000;
+
+/// A CPU model with IBRS, STIBP and SSBD, which the other two have not.
+const WITH_SPECULATION_CONTROL: &str = "tigerlake";
 
 /// CPUID's claims, and the frequency that leaf 0x15 tells: boot has measured it against the firmware's clock.
 fn cpuid(model: &str) -> Result<()> {
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
     for guest in ["ports", "pci", "msrs", "control", "memory", "start_long"] {
         tests.extend(claims_on_both(guest));
     }
+    tests.push(claims_on("msrs", WITH_SPECULATION_CONTROL));
     for model in [WITH_DELIVERY, WITHOUT_DELIVERY] {
         tests.push(qemu_tests::test(&format!("cpuid::{model}"), move || {
             cpuid(model)
