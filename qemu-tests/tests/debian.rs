@@ -61,6 +61,8 @@ fn reboot(suite: Suite, model: &str) -> Result<()> {
     let outcome = Boot::debian(suite)?
         .cpu_model(model)
         .send(PROMPT, "reboot\n")
+        // The shell may prompt once more before its kernel goes down.
+        .send("vm: end reason=reset", "")
         .send(PROMPT, "poweroff\n")
         .run()?;
     outcome.expect_lines(&[
