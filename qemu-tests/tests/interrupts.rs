@@ -11,6 +11,7 @@ fn main() -> ExitCode {
         "timer",
         "interrupts",
         "apic_page",
+        "apic_page_mapped",
         "uart_and_ioapic",
     ];
     qemu_tests::main(guests.into_iter().flat_map(claims_on_both).collect())

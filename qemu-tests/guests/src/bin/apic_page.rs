@@ -5,14 +5,11 @@
 #![allow(unsafe_code)]
 
 use core::arch::asm;
-use guests::paging::{PRESENT, USER, WRITE, map};
 use guests::start::Pages;
-use guests::trap::raised;
 use guests::verdict::Verdict;
-use guests::{attempt, attempt_in_user, claim, guest, lapic, msr, same};
-use spec::PAGE_SIZE;
+use guests::{claim, guest, lapic, msr, same};
 use spec::apic::register;
-use spec::cpu::{Cr0, Rflags, vector};
+use spec::cpu::Rflags;
 
 guest!(
     mov_reads_at_each_width,
@@ -32,11 +29,6 @@ guest!(
     every_addressing_form,
     a_32_bit_address_size,
     segment_bases_count,
-    an_access_across_the_page_is_split,
-    the_page_may_be_mapped_anywhere,
-    page_faults_come_before_the_device,
-    ring_3_reaches_it_where_it_is_mapped,
-    accessed_and_dirty_are_set,
     reserved_registers_set_the_error,
 );
 
@@ -444,86 +436,6 @@ fn segment_bases_count() -> Verdict {
     msr::write(spec::msr::FS_BASE, 0)?;
     msr::write(spec::msr::GS_BASE, 0)?;
     same!((fs, gs), (VALUE.into(), VALUE.into()));
-    Ok(())
-}
-
-fn an_access_across_the_page_is_split() -> Verdict {
-    let at = map(10, BUFFER.address() | PRESENT | WRITE) + PAGE_SIZE - 2;
-    let _ = map(11, lapic::BASE | PRESENT | WRITE);
-    let _ = run!(at, 0xaaaa_bbbbu32, 0, "mov [rdi], eax");
-    same!(buffer32(PAGE_SIZE - 4) >> 16, 0xbbbb, "the half in memory");
-    let (rax, ..) = run!(at, 0, 0, "mov eax, [rdi]");
-    same!(rax & 0xffff, 0xbbbb);
-    Ok(())
-}
-
-fn the_page_may_be_mapped_anywhere() -> Verdict {
-    put(VALUE);
-    let at = map(12, lapic::BASE | PRESENT | WRITE);
-    same!(run!(at + 0x380, 0, 0, "mov eax, [rdi]").0, VALUE.into());
-    let _ = run!(at + 0x380, 0x42, 0, "mov [rdi], eax");
-    same!(get(), 0x42);
-    Ok(())
-}
-
-fn page_faults_come_before_the_device() -> Verdict {
-    put(VALUE);
-    let cr0 = guests::cpu::cr0();
-    let at = map(12, lapic::BASE | PRESENT) + 0x380;
-    // SAFETY: no table or code is written to; each access faults.
-    let (write, modify, absent, split) = unsafe {
-        asm!("mov cr0, {}", in(reg) cr0 | Cr0::WP.bits());
-        let write = attempt!("mov dword ptr [{at}], 0", at = in(reg) at);
-        let modify = attempt!("add dword ptr [{at}], 1", at = in(reg) at);
-        asm!("mov cr0, {}", in(reg) cr0);
-        let end = map(12, lapic::BASE | PRESENT | WRITE) + PAGE_SIZE - 2;
-        let _ = map(13, 0);
-        let split = attempt!("mov dword ptr [{at}], 0", at = in(reg) end);
-        let _ = map(12, 0);
-        (
-            write,
-            modify,
-            attempt!("mov {v:e}, [{at}]", at = in(reg) at, v = out(reg) _),
-            split,
-        )
-    };
-    same!(raised(write), Some((vector::PF.0, 3)));
-    same!(raised(modify), Some((vector::PF.0, 3)));
-    same!(raised(absent), Some((vector::PF.0, 0)));
-    same!(raised(split), Some((vector::PF.0, 2)));
-    claim!(
-        split.is_err_and(|trap| trap.cr2 % PAGE_SIZE == 0),
-        "{split:x?}"
-    );
-    same!(get(), VALUE, "nothing was written");
-    Ok(())
-}
-
-fn ring_3_reaches_it_where_it_is_mapped() -> Verdict {
-    put(VALUE);
-    let at = map(12, lapic::BASE | PRESENT | WRITE | USER) + 0x380;
-    let value: u32;
-    // SAFETY: reads a register.
-    unsafe { attempt_in_user!("mov {v:e}, [{at}]", at = in(reg) at, v = out(reg) value)? };
-    same!(value, VALUE);
-    let at = map(12, lapic::BASE | PRESENT | WRITE) + 0x380;
-    // SAFETY: faults.
-    let by = unsafe { attempt_in_user!("mov {v:e}, [{at}]", at = in(reg) at, v = out(reg) _) };
-    same!(raised(by), Some((vector::PF.0, 5)));
-    Ok(())
-}
-
-fn accessed_and_dirty_are_set() -> Verdict {
-    const ACCESSED: u64 = 1 << 5;
-    const DIRTY: u64 = 1 << 6;
-    let at = map(12, lapic::BASE | PRESENT | WRITE);
-    let _ = run!(at + 0x30, 0, 0, "mov eax, [rdi]");
-    same!(guests::paging::entry(12) & (ACCESSED | DIRTY), ACCESSED);
-    let _ = run!(at + 0x80, 0, 0, "mov [rdi], eax");
-    same!(
-        guests::paging::entry(12) & (ACCESSED | DIRTY),
-        ACCESSED | DIRTY
-    );
     Ok(())
 }
 
