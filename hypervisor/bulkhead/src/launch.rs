@@ -125,7 +125,7 @@ impl Guest {
                 .ok_or_else(|| alloc::format!("{path} is not in the bundle"))
         };
         let image = Image {
-            format: format(self.plan.format),
+            format: self.plan.format,
             kernel: file(&self.plan.kernel)?,
             initrd: self.plan.initrd.as_deref().map(file).transpose()?,
             cmdline: &self.plan.cmdline,
@@ -159,22 +159,6 @@ fn policy(controls: &Controls, handover: &Handover) -> Policy {
     Policy {
         msrs: MsrPolicy::new(&cpuid),
         cpuid,
-    }
-}
-
-fn format(f: plan::Format) -> guest_loader::Format {
-    match f {
-        plan::Format::Auto => guest_loader::Format::Auto,
-        plan::Format::BzImage => guest_loader::Format::BzImage,
-        plan::Format::Elf64 => guest_loader::Format::Elf64,
-        plan::Format::Flat { load, start } => guest_loader::Format::Flat {
-            load,
-            start: match start {
-                plan::Start::Real => guest_loader::Start::Real,
-                plan::Start::Protected => guest_loader::Start::Protected,
-                plan::Start::Long => guest_loader::Start::Long,
-            },
-        },
     }
 }
 

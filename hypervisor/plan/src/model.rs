@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
-use spec::Gpa;
+pub use spec::kernel::{Format, Start};
 
 /// The whole plan of a machine.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -27,33 +27,4 @@ pub struct Vm {
     pub cmdline: String,
     /// RAM in bytes, a multiple of 2 MiB
     pub memory: u64,
-}
-
-/// How a kernel file is to be understood.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Format {
-    /// By its magic numbers: bzImage or ELF64
-    Auto,
-    /// Linux bzImage, 64-bit boot protocol
-    BzImage,
-    /// ELF64 executable, entered in 64-bit mode
-    Elf64,
-    /// Bytes for one address
-    Flat {
-        /// Where the first byte goes and execution starts
-        load: Gpa,
-        /// The mode in which it starts
-        start: Start,
-    },
-}
-
-/// The processor mode in which a flat binary starts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Start {
-    /// Real-address mode, CS:IP = load >> 4 : load & 15
-    Real,
-    /// Protected mode, flat 32-bit segments, no paging
-    Protected,
-    /// 64-bit mode, the first 4 GiB mapped one to one
-    Long,
 }

@@ -16,6 +16,7 @@ pub mod cpuid;
 pub mod ept;
 pub mod exit_reason;
 pub mod ioapic;
+pub mod kernel;
 pub mod linux;
 pub mod memory_type;
 pub mod msr;

@@ -1,0 +1,34 @@
+//! Kinds of kernel files, as the plan names them and the guest loader takes them.
+
+use crate::Gpa;
+use serde::{Deserialize, Serialize};
+
+/// What kind of file a kernel is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Format {
+    /// By its magic numbers: bzImage or ELF64
+    Auto,
+    /// Linux bzImage, version 2.12 or later of the boot protocol, with a 64-bit entry point
+    BzImage,
+    /// ELF64 executable for x86-64, entered in 64-bit mode at its entry point taken as a physical address
+    Elf64,
+    /// Bytes for one address
+    Flat {
+        /// Where the first byte goes and execution starts
+        load: Gpa,
+        /// The mode in which it starts
+        start: Start,
+    },
+}
+
+/// The processor mode in which a flat binary starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Start {
+    /// Real-address mode, CS:IP = load >> 4 : load & 15, all else as after reset (SDM vol. 3, "Processor State
+    /// After Reset") but for EDX, which is zero
+    Real,
+    /// Protected mode, flat 32-bit segments, no paging
+    Protected,
+    /// 64-bit mode, the first 4 GiB mapped one to one
+    Long,
+}
