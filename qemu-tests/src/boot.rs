@@ -33,6 +33,9 @@ enum File {
     Flat(String),
 }
 
+/// What the clock of every machine shows at power-on: 15 January 2027, 08:00 UTC.
+pub const POWER_ON: u64 = 1_800_000_000;
+
 impl Boot {
     /// Boots with this text as `bulkhead.toml`, right or wrong.
     #[must_use]
@@ -44,6 +47,7 @@ impl Boot {
             machine: Machine {
                 limit: Some(LIMIT),
                 memory: 256,
+                clock: Some(POWER_ON),
                 ..Machine::default()
             },
             script: Vec::new(),

@@ -26,7 +26,7 @@ mod talk;
 mod tools;
 mod unknown_msr;
 
-pub use boot::Boot;
+pub use boot::{Boot, POWER_ON};
 pub use ends::Ends;
 pub use outcome::Outcome;
 pub use plan::Start;

@@ -182,6 +182,7 @@ impl Run {
                 Pace::Free
             },
             limit: self.timeout,
+            clock: None,
         };
         let default = if terminal { BOOT } else { supply::PROMPT };
         let session = Session {

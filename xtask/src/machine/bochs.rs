@@ -48,6 +48,8 @@ impl Bochs {
         std::fs::write(&file, config)?;
         let mut command = Command::new(&self.program);
         command.env("BXSHARE", &self.share);
+        // A clock that is given in seconds is shown in local time.
+        command.env("TZ", "UTC");
         command.arg("-q").arg("-f").arg(&file).arg("-unlock");
         if let Some(seconds) = machine.limit {
             // Meant for benchmarks: ends the emulator after so many million ticks.
@@ -90,7 +92,8 @@ impl Bochs {
             self.vga_bios.display()
         ));
         line(format_args!("pci: enabled=1, chipset=i440fx"));
-        line(format_args!("clock: sync={sync}, time0=utc"));
+        let clock = machine.clock.map_or("utc".into(), |s| s.to_string());
+        line(format_args!("clock: sync={sync}, time0={clock}"));
         // Sockets lose nothing: Bochs waits when we do not read, and takes a byte only when its FIFO is empty.
         line(format_args!(
             "com1: enabled=1, mode=socket-client, dev=127.0.0.1:{port}"

@@ -30,6 +30,9 @@ pub struct Machine {
     pub pace: Pace,
     /// The emulator ends after so many emulated seconds
     pub limit: Option<u32>,
+    /// What the machine's clock shows at power-on, in seconds since 1970, so that a test depends on no wall clock; `None` for
+    /// the real time, which is all that QEMU is given
+    pub clock: Option<u64>,
 }
 
 impl Default for Machine {
@@ -40,6 +43,7 @@ impl Default for Machine {
             memory: 512,
             pace: Pace::Free,
             limit: None,
+            clock: None,
         }
     }
 }
