@@ -5,7 +5,10 @@ use spec::state::{ControlState, CpuState};
 use spec::{Gpa, Gva, Msr, Port, Vector, Width};
 
 /// One exit, decoded. Closed and total: a reason that we do not know is [`Exit::Unknown`].
+///
+/// The tag stands apart from the fields: every exit is told apart several times on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub enum Exit {
     /// CPUID; leaf and subleaf are EAX and ECX.
     Cpuid,

@@ -59,11 +59,16 @@ struct Slot {
     count: u8,
     /// Whether ECX chooses among them
     indexed: bool,
+    /// One answer, the same for every vCPU at any time
+    plain: bool,
 }
 
 const BASIC_SLOTS: usize = MAX_BASIC as usize + 1;
 const EXTENDED_SLOTS: usize = (MAX_EXTENDED - leaf::EXTENDED) as usize + 1;
 const ANSWERS: usize = 40;
+
+/// Leaves whose answers hang on the vCPU and its state.
+const DYNAMIC: [u32; 3] = [leaf::FEATURES, leaf::TOPOLOGY, leaf::XSTATE];
 
 /// One guest's CPUID.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -97,6 +102,7 @@ impl CpuidPolicy {
                     }
                     slot.count += 1;
                     slot.indexed = row.subleafs != Subleafs::None;
+                    slot.plain = !slot.indexed && !DYNAMIC.contains(&row.leaf);
                 }
                 used += 1;
             }
@@ -118,7 +124,13 @@ impl CpuidPolicy {
     #[inline]
     #[must_use]
     pub fn lookup(&self, leaf: u32, subleaf: u32, now: Dynamic) -> Registers {
-        if leaf <= MAX_BASIC {
+        if let Some(slot) = self.basic.get(leaf as usize) {
+            // What a guest asks most, and all that a benchmark asks.
+            if slot.plain
+                && let Some(answer) = self.answers.get(usize::from(slot.first))
+            {
+                return *answer;
+            }
             return self.basic_leaf(leaf, subleaf, now);
         }
         if let Some(slot) = leaf
@@ -133,7 +145,6 @@ impl CpuidPolicy {
         self.basic_leaf(MAX_BASIC, subleaf, now)
     }
 
-    #[inline]
     fn basic_leaf(&self, leaf: u32, subleaf: u32, now: Dynamic) -> Registers {
         let slot = self.basic.get(leaf as usize).copied().unwrap_or_default();
         let mut r = self.stored(slot, subleaf);

@@ -50,13 +50,14 @@ impl Statistics {
     /// Counts an exit.
     #[inline]
     pub fn count(&mut self, exit: &Exit) {
-        self.counts[Kind::of(exit) as usize] += 1;
+        let count = &mut self.counts[Kind::of(exit) as usize];
+        *count = count.wrapping_add(1);
     }
 
-    /// Adds the time between an exit and the next entry.
+    /// Adds the time between an exit and the next entry. Sixty-four bits of ticks last for centuries.
     #[inline]
     pub fn spent(&mut self, from: Ticks, to: Ticks) {
-        self.root += to.since(from).0;
+        self.root = self.root.wrapping_add(to.0.wrapping_sub(from.0));
     }
 
     /// All exits.
