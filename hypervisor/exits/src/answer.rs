@@ -5,6 +5,7 @@ use spec::{Ticks, Vector};
 /// What becomes of the vCPU. General-purpose registers have been changed in place; all else is said here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
+#[repr(u8)]
 pub enum Answer {
     /// Run on at the same RIP: the instruction, if there was one, is tried again.
     Retry,

@@ -11,6 +11,7 @@ use spec::vmx_controls::EntryControls;
 /// [`Effect::Stop`] let the vCPU run on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
+#[repr(u8)]
 pub enum Effect {
     /// Nothing
     None,
