@@ -49,6 +49,17 @@ pub fn shim() -> Result<PathBuf> {
     only(built("shim", UEFI, "firmware")?, "shim")
 }
 
+/// Builds the program that names the emulator's faults, which `boot` starts in the hypervisor's place.
+///
+/// # Errors
+/// The compiler's; it has said why on stderr.
+pub fn faults() -> Result<Programs> {
+    Ok(Programs {
+        boot: only(built("boot", UEFI, "firmware")?, "boot")?,
+        hypervisor: only(built("faults", BARE, "")?, "faults")?,
+    })
+}
+
 fn only(mut built: BTreeMap<String, PathBuf>, name: &str) -> Result<PathBuf> {
     built
         .remove(name)

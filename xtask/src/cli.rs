@@ -6,7 +6,7 @@ use crate::report::Reporter;
 use crate::run::{Outcome, Session};
 use crate::test::Tests;
 use crate::tools::{self, Choice};
-use crate::{config, doctor, image, kit, supply, workspace};
+use crate::{config, doctor, faults, image, kit, supply, workspace};
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use std::io::IsTerminal;
@@ -115,7 +115,9 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Doctor => {
-                let findings = doctor::Table(doctor::examine()?);
+                let mut findings = doctor::examine()?;
+                findings.extend(faults::findings(&Reporter::new())?);
+                let findings = doctor::Table(findings);
                 print!("{findings}");
                 Ok(if findings.is_well() {
                     ExitCode::SUCCESS

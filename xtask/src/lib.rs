@@ -5,6 +5,7 @@ pub mod build;
 pub mod cli;
 pub mod config;
 pub mod doctor;
+pub mod faults;
 pub mod image;
 pub mod kit;
 mod lints;

@@ -139,6 +139,11 @@ pub(crate) fn built_emulator(cache: &Cache) -> Option<String> {
     ))
 }
 
+/// The faults of the emulator that a cure is there for, by name.
+pub fn known_faults() -> impl Iterator<Item = &'static str> {
+    cure::CURES.into_iter().map(|(name, _)| name)
+}
+
 /// The packages that a run with a guest of `suite` would fetch.
 pub(crate) fn outstanding(cache: &Cache, suite: Suite) -> Result<Vec<String>> {
     let mut missing = Vec::new();
@@ -152,6 +157,22 @@ pub(crate) fn outstanding(cache: &Cache, suite: Suite) -> Result<Vec<String>> {
         }
     }
     Ok(missing)
+}
+
+/// What to do about an emulator that is not as it should be; `None` while it or its firmware would first have to be fetched or
+/// built.
+pub(crate) fn emulator_mend(cache: &Cache) -> Result<Option<String>> {
+    for (suite, name) in firmware::PACKAGES {
+        if package::find(cache, suite, name)?.is_none() {
+            return Ok(None);
+        }
+    }
+    if bochs::named().is_some() {
+        let mend = "let BULKHEAD_BOCHS name a build with the cures of xtask/cures, or remove it";
+        return Ok(Some(mend.to_owned()));
+    }
+    Ok(bochs::built(cache)
+        .map(|entry| format!("remove {}: the next run builds it anew", entry.display())))
 }
 
 /// Each fetched package in words.

@@ -117,6 +117,7 @@ fn checks() -> Vec<(&'static str, Vec<Command>)> {
                 clippy(&["--all-targets", "--package", "qemu-tests"]),
                 clippy(&bare("bulkhead")),
                 clippy(&bare("guests")),
+                clippy(&bare("faults")),
                 clippy(&uefi("boot")),
                 clippy(&uefi("shim")),
             ],

@@ -54,6 +54,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("qemu-tests", &["plan", "xtask"]),
     ("guests", &["spec"]),
     ("shim", &["spec"]),
+    ("faults", &["spec", "seam", "paging", "ram", "vmx", "hw"]),
 ];
 
 /// The crates of the workspace that each of them imports, but for its tests.

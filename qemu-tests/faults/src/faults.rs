@@ -1,0 +1,160 @@
+//! The faults, each by a guest that shows it.
+
+use crate::guest::{CODE, Exit, Guest, HANDLER, NOWHERE, Run, VMCALL};
+use crate::machine::Machine;
+use alloc::string::String;
+use core::fmt;
+use hw::vmx_ops::VmFail;
+use spec::cpu::Rflags;
+use spec::exit_reason as reason;
+use spec::vmx_error::VmxError;
+use spec::vmx_event::EventKind;
+use spec::{Gpa, PAGE_SIZE, Vector};
+
+/// What a guest has shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Finding {
+    /// The processor does as the manual says
+    Absent,
+    /// It has the fault
+    Present,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Finding::Absent => "absent",
+            Finding::Present => "present",
+        })
+    }
+}
+
+/// How a fault is looked for; the error says what happened that neither the fault nor its absence explains.
+type Look = fn(&mut Machine, &mut Guest) -> Result<Finding, String>;
+
+/// The faults, called as their cures in `xtask/cures`.
+pub(crate) const FAULTS: [(&str, Look); 5] = [
+    ("1-masked-virtual-interrupt", masked),
+    ("2-halt-sleeps-through-virtual-interrupt", halt),
+    ("3-interrupt-mask-at-entry", mask_at_entry),
+    ("4-posted-interrupt-descriptor", descriptor),
+    ("5-vectoring-of-virtual-interrupt", vectoring),
+];
+
+/// The virtual interrupt.
+const VIRTUAL: Vector = Vector(0x61);
+
+/// `jmp $`
+const SPIN: [u8; 2] = [0xeb, 0xfe];
+
+/// With a virtual and a physical interrupt pending while RFLAGS.IF = 0 the physical one exits, and the virtual one waits
+/// (SDM vol. 3, "Virtual-Interrupt Delivery"). STI holds interrupts back until CLI is done: the pair changes RFLAGS.IF
+/// without a gap, so that this is seen whether or not fault 3 is there.
+fn masked(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String> {
+    let run = Run {
+        pending: Some(VIRTUAL),
+        physical: true,
+        // sti; cli; jmp $
+        ..Run::of(&[0xfb, 0xfa, 0xeb, 0xfe])
+    };
+    let exit = exit(machine, guest, run)?;
+    if exit.rip == HANDLER.into() && exit.pushed & Rflags::IF.bits() == 0 {
+        // The physical interrupt exits after that, before the handler's first instruction.
+        Ok(Finding::Present)
+    } else if exit.rip != HANDLER.into() && exit.reason == reason::EXTERNAL_INTERRUPT {
+        Ok(Finding::Absent)
+    } else {
+        unclear(exit)
+    }
+}
+
+/// A virtual interrupt that is delivered ends HLT (SDM vol. 3, "Virtual-Interrupt Delivery").
+fn halt(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String> {
+    let run = Run {
+        pending: Some(VIRTUAL),
+        // sti; hlt; jmp $
+        ..Run::of(&[0xfb, 0xf4, 0xeb, 0xfe])
+    };
+    let exit = exit(machine, guest, run)?;
+    match exit.reason {
+        reason::VMCALL if exit.rip == HANDLER.into() => Ok(Finding::Absent),
+        reason::PREEMPTION_TIMER => Ok(Finding::Present),
+        _ => unclear(exit),
+    }
+}
+
+/// An interrupt exits whatever RFLAGS.IF is (SDM vol. 3, "External-interrupt exiting"), in a guest that was entered with
+/// RFLAGS.IF = 0 as well.
+fn mask_at_entry(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String> {
+    let run = Run {
+        physical: true,
+        ..Run::of(&SPIN)
+    };
+    let exit = exit(machine, guest, run)?;
+    match exit.reason {
+        reason::EXTERNAL_INTERRUPT => Ok(Finding::Absent),
+        reason::PREEMPTION_TIMER => Ok(Finding::Present),
+        _ => unclear(exit),
+    }
+}
+
+/// The posted-interrupt descriptor is aligned on 64 bytes (SDM vol. 3, "VM-Execution Control Fields"). One that is aligned
+/// on a page shows first that nothing else is wrong.
+fn descriptor(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String> {
+    let mut at = |offset| {
+        let run = Run {
+            posted: Some(offset),
+            ..Run::of(&VMCALL)
+        };
+        guest.run(machine, run)
+    };
+    let fits = |exit: Exit| exit.reason == reason::VMCALL && exit.rip == CODE.0;
+    match (at(0)?, at(64)?) {
+        (Ok(page), Ok(line)) if fits(page) && fits(line) => Ok(Finding::Absent),
+        (Ok(page), Err(VmFail::Valid(VmxError::INVALID_CONTROLS))) if fits(page) => {
+            Ok(Finding::Present)
+        }
+        (page, line) => Err(alloc::format!(
+            "aligned on a page {page:?}, on 64 bytes {line:?}"
+        )),
+    }
+}
+
+/// An exit while a virtual interrupt is delivered says which (SDM vol. 3, "Information for VM Exits During Event
+/// Delivery"). Here the table of vectors is in memory that the guest does not have.
+fn vectoring(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String> {
+    // No other run has this vector, so what an earlier exit has left behind cannot pass for it.
+    const OTHER: Vector = Vector(0x72);
+    let run = Run {
+        open: true,
+        pending: Some(OTHER),
+        vectors: NOWHERE,
+        ..Run::of(&SPIN)
+    };
+    let exit = exit(machine, guest, run)?;
+    let there = NOWHERE.0..NOWHERE.0 + PAGE_SIZE;
+    let Gpa(at) = exit.gpa;
+    if exit.reason != reason::EPT_VIOLATION || !there.contains(&at) {
+        return unclear(exit);
+    }
+    let told = exit.vectoring;
+    let right =
+        told.is_valid() && told.kind() == EventKind::ExternalInterrupt && told.vector() == OTHER;
+    Ok(if right {
+        Finding::Absent
+    } else {
+        Finding::Present
+    })
+}
+
+/// Runs the guest, which must be entered.
+fn exit(machine: &mut Machine, guest: &mut Guest, run: Run) -> Result<Exit, String> {
+    guest
+        .run(machine, run)?
+        .map_err(|e| alloc::format!("VM entry failed: {e}"))
+}
+
+fn unclear(exit: Exit) -> Result<Finding, String> {
+    let name = reason::name(exit.reason).unwrap_or("undefined");
+    Err(alloc::format!("{name}, {exit:x?}"))
+}
