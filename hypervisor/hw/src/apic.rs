@@ -85,6 +85,10 @@ impl LocalApic {
                 register::LVT_TIMER,
                 Lvt::TSC_DEADLINE.bits() | u32::from(timer_vector.0),
             );
+            // In xAPIC mode that was a store, which the first WRMSR of a deadline must not overtake (SDM vol. 3, "TSC-Deadline
+            // Mode").
+            // SAFETY: a fence changes nothing but the order of accesses.
+            unsafe { core::arch::asm!("mfence", options(nostack, preserves_flags)) };
         } else {
             apic.timer = apic.calibrate();
             apic.write(register::LVT_TIMER, u32::from(timer_vector.0));
