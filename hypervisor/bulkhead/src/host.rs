@@ -27,8 +27,15 @@ pub(crate) struct Core {
     pub(crate) segments: Segments,
     apic: LocalApic,
     armed: Option<Ticks>,
-    /// How often the UART is looked at, where it has no interrupt
-    poll: Option<Ticks>,
+    /// When the UART is looked at next, where it has no interrupt
+    poll: Option<Poll>,
+}
+
+/// A clock for what has no interrupt.
+#[derive(Clone, Copy, Debug)]
+struct Poll {
+    period: Ticks,
+    next: Ticks,
 }
 
 impl Core {
@@ -67,7 +74,8 @@ impl Core {
             CONSOLE.lock().listen();
         } else {
             crate::warning!(
-                "console: no I/O APIC at {DEFAULT_BASE:#x}, so the UART is polled every millisecond"
+                "console: no I/O APIC at {DEFAULT_BASE:#x} that reaches core {}, so the UART is polled every millisecond",
+                apic.id()
             );
         }
         Ok(Self {
@@ -75,7 +83,10 @@ impl Core {
             segments,
             apic,
             armed: None,
-            poll: (!routed).then(|| tsc.ticks(1_000_000)),
+            poll: (!routed).then(|| Poll {
+                period: tsc.ticks(1_000_000),
+                next: Ticks(0),
+            }),
         })
     }
 
@@ -93,10 +104,9 @@ impl Core {
 
     /// Sleeps until an interrupt has been served, at the latest until `deadline`.
     pub(crate) fn sleep(&mut self, deadline: Option<Ticks>) {
-        let now = hw::tsc::now();
-        let deadline = self.latest(deadline, now);
+        let deadline = self.latest(deadline);
         if self.armed != deadline {
-            self.apic.set_timer(deadline, now);
+            self.apic.set_timer(deadline, hw::tsc::now());
             self.armed = deadline;
         }
         hw::idle::wait(self.local);
@@ -111,13 +121,10 @@ impl Core {
 
     /// When this core must be back in the hypervisor, given when its guest wants it to be.
     #[inline]
-    pub(crate) fn latest(&self, deadline: Option<Ticks>, now: Ticks) -> Option<Ticks> {
+    pub(crate) fn latest(&self, deadline: Option<Ticks>) -> Option<Ticks> {
         match self.poll {
             None => deadline,
-            Some(period) => {
-                let next = now.after(period);
-                Some(deadline.map_or(next, |d| d.min(next)))
-            }
+            Some(Poll { next, .. }) => Some(deadline.map_or(next, |d| d.min(next))),
         }
     }
 
@@ -125,7 +132,8 @@ impl Core {
         while let Some(vector) = self.local.take() {
             self.serve(vector);
         }
-        if self.poll.is_some() {
+        if let Some(poll) = self.poll.as_mut() {
+            poll.next = hw::tsc::now().after(poll.period);
             CONSOLE.lock().serve();
         }
     }

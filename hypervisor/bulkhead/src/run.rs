@@ -108,15 +108,15 @@ fn run(core: &mut Core, guest: &Guest, vcpu: &mut Vcpu) -> Stop {
                 guest.vm.poll_serial();
             }
             Exit::HostNmi => hw::trap::unblock_nmis(),
-            // A guest that re-arms its timer without end must not keep the host's interrupts out: the timer's exit comes
-            // before theirs (SDM vol. 3, "VMX-Preemption Timer").
-            Exit::TimerExpired => {
-                core.breathe();
-                guest.vm.poll_serial();
-            }
             Exit::Exception {
                 vector: vector::MC, ..
             } => panic!("machine check while vm {} ran", guest.vm.name),
+            // A guest must not keep the host's interrupts out by exits that come before theirs: of a timer that it re-arms without
+            // end (SDM vol. 3, "VMX-Preemption Timer"), or of an exception whose delivery raises the next.
+            Exit::TimerExpired | Exit::Exception { .. } | Exit::Forbidden => {
+                core.breathe();
+                guest.vm.poll_serial();
+            }
             _ => {}
         }
         let answer = vm::step(

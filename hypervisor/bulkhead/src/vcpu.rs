@@ -111,6 +111,7 @@ impl Vcpu {
             },
         );
         if broken {
+            vmcs.clear().map_err(|e| e.to_string())?;
             return Err("its control structure breaks the rules for VM entry".into());
         }
         control::reset_extended_state();
@@ -138,7 +139,7 @@ impl Vcpu {
             return false;
         }
         self.vmx.request_interrupt_window(&mut self.vmcs, window);
-        let deadline = core.latest(self.software.deadline(), now);
+        let deadline = core.latest(self.software.deadline());
         // The timer starts anew from its field at each entry, so a deadline needs a write each time; none needs only one.
         if let Some(deadline) = deadline {
             self.vmx.set_timer(&mut self.vmcs, deadline.since(now));

@@ -7,7 +7,7 @@ use crate::operation::{
     Address, Arithmetic, BitAction, Kind, Operand, Operation, Register, Repeat, StringKind, Unary,
 };
 use iced_x86::{
-    Decoder, DecoderError, DecoderOptions, Instruction, MemorySize, Mnemonic, OpKind,
+    CodeSize, Decoder, DecoderError, DecoderOptions, Instruction, MemorySize, Mnemonic, OpKind,
     Register as Reg,
 };
 use spec::Width;
@@ -170,6 +170,8 @@ fn operand(i: &Instruction, n: u32) -> Option<Operand> {
         OpKind::Memory => Operand::Memory,
         OpKind::Register => match segment(i.op_register(n)) {
             // Loads of segment registers are left out: they read descriptors and check privileges.
+            // In 64-bit mode the snapshot of the registers has no selectors: reading them costs every exit six VMREADs.
+            Some(_) if i.code_size() == CodeSize::Code64 => return None,
             Some(index) if n == 1 => Operand::Selector(index),
             _ => Operand::Register(register(i.op_register(n))?),
         },

@@ -34,16 +34,18 @@ impl Mailbox {
     }
 
     /// Leaves an interrupt here.
+    // A swap, not a store: a store would end the release sequence of another's post, and whoever takes would see one of the
+    // two alone.
     pub fn post(&self, vector: Vector, level: bool) {
         let vectors = if level { &self.level } else { &self.edge };
         vectors[usize::from(vector.0 >> 6)].fetch_or(1 << (vector.0 & 63), Ordering::Relaxed);
-        self.any.store(true, Ordering::Release);
+        self.any.swap(true, Ordering::Release);
     }
 
     /// Leaves an NMI here.
     pub fn post_nmi(&self) {
         self.nmi.store(true, Ordering::Relaxed);
-        self.any.store(true, Ordering::Release);
+        self.any.swap(true, Ordering::Release);
     }
 
     /// Whether there is nothing to take.

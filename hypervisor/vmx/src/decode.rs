@@ -51,9 +51,7 @@ impl Vcpu {
             reason::NMI_WINDOW => Exit::NmiWindow,
             reason::INVD | reason::WBINVD => Exit::CacheFlush,
             reason::TRIPLE_FAULT => Exit::TripleFault,
-            // A kernel that leaves its user mode the means for one loses the process over it, not the VM.
-            reason::TASK_SWITCH if privilege(vmcs) == 3 => Exit::Forbidden,
-            reason::TASK_SWITCH => Exit::TaskSwitch,
+            reason::TASK_SWITCH => task_switch(vmcs),
             // RDPMC exits after its checks of privilege, so what is left is a counter that is not there: #GP.
             reason::RDPMC => Exit::Forbidden,
             // CPUID shows none of these. (CR4.VMXE and SMXE are clear in the guest's eyes, which comes before privilege.)
@@ -257,6 +255,30 @@ const GS: usize = 5;
 /// The current privilege level: that of the stack segment (SDM vol. 3, "Guest Register State").
 fn privilege(vmcs: &impl Vmcs) -> u64 {
     vmcs.read(vmcs::GUEST_SS_RIGHTS) >> 5 & 3
+}
+
+/// A kernel that leaves its user mode the means for a task switch loses the process over it, not the VM: but only where an
+/// instruction of that process asked for it. One that an interrupt or exception makes through a task gate ends the VM, since
+/// #GP in its place would lose the event, and could meet the same gate for ever.
+fn task_switch(vmcs: &impl Vmcs) -> Exit {
+    // Bits 31:30 of the qualification: CALL, IRET, JMP, task gate in the IDT (SDM vol. 3, "Exit Qualification for Task
+    // Switches").
+    const IDT_GATE: u64 = 3;
+    let by_instruction = vmcs.read(vmcs::EXIT_QUALIFICATION) >> 30 & 3 != IDT_GATE || {
+        let event = InterruptionInfo(vmcs.read(vmcs::IDT_VECTORING_INFO) as u32);
+        event.is_valid()
+            && matches!(
+                event.kind(),
+                EventKind::SoftwareInterrupt
+                    | EventKind::PrivilegedSoftwareException
+                    | EventKind::SoftwareException
+            )
+    };
+    if by_instruction && privilege(vmcs) == 3 {
+        Exit::Forbidden
+    } else {
+        Exit::TaskSwitch
+    }
 }
 
 fn msr_number(gprs: &Gprs) -> Msr {

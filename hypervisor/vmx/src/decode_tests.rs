@@ -73,6 +73,26 @@ fn user_mode_cannot_end_its_vm_by_a_task_switch() {
 }
 
 #[test]
+fn a_task_switch_that_an_event_makes_ends_the_vm_whatever_runs() {
+    const IDT_GATE: u64 = 3 << 30;
+    for (event, expected) in [
+        (0x8000_0b0d, Exit::TaskSwitch),
+        (0x8000_0020, Exit::TaskSwitch),
+        (0x8000_0202, Exit::TaskSwitch),
+        (0x8000_0480, Exit::Forbidden),
+        (0x8000_0603, Exit::Forbidden),
+        (0x8000_0501, Exit::Forbidden),
+    ] {
+        let (mut vmcs, mut vcpu) = long();
+        vmcs.set(GUEST_SS_RIGHTS, 0xc0f3);
+        vmcs.set(IDT_VECTORING_INFO, event);
+        let gprs = Gprs::default();
+        let found = exit(&mut vmcs, &mut vcpu, reason::TASK_SWITCH, IDT_GATE, &gprs);
+        assert_eq!(found, expected, "{event:#x}");
+    }
+}
+
+#[test]
 fn a_failed_entry_keeps_its_queued_event() {
     let (mut vmcs, mut vcpu) = long();
     let _ = vcpu.inject(&mut vmcs, exits::Event::Nmi);
