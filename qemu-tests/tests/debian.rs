@@ -24,6 +24,10 @@ fn shell(suite: Suite, model: &str) -> Result<()> {
         .send(PROMPT, "read word; echo heard=$word\n")
         .send("read word; echo", "xyzzy\n")
         .send(PROMPT, "sleep 1; echo slept\n")
+        // Ctrl-C ends what runs, and not the shell.
+        .send(PROMPT, "echo wait''ing; sleep 1000\n")
+        .send("waiting", "\x03")
+        .send(PROMPT, "echo not wait''ed\n")
         .send(PROMPT, "poweroff\n")
         .run()?;
     outcome.expect_lines(&[
@@ -33,6 +37,7 @@ fn shell(suite: Suite, model: &str) -> Result<()> {
         "^tsc$",
         "^heard=xyzzy$",
         "^slept$",
+        "^not waited$",
         "vm: end reason=power-off ",
     ])?;
     let warnings: Vec<&str> = outcome
