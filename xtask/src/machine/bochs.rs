@@ -3,7 +3,7 @@
 use super::child::{Running, listen};
 use super::{End, Machine, Pace};
 use crate::image::{CYLINDER, SECTOR};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,8 +34,20 @@ impl Pace {
     }
 }
 
+/// The names in what `bochs -help cpu` prints: a line each, between a heading and an empty line.
+fn models(help: &str) -> Vec<&str> {
+    help.lines()
+        .map(str::trim)
+        .skip_while(|line| !line.starts_with("Supported CPU models"))
+        .skip(1)
+        .skip_while(|line| line.is_empty())
+        .take_while(|line| !line.is_empty())
+        .collect()
+}
+
 impl Bochs {
     pub(super) fn start(&self, machine: &Machine, disk: &Path) -> Result<Running> {
+        self.knows(&machine.cpu_model)?;
         let folder = tempfile::Builder::new().prefix("bulkhead-").tempdir()?;
         let log = folder.path().join("bochs.log");
         let serial = listen()?;
@@ -58,6 +70,26 @@ impl Bochs {
         }
         Running::spawn(command, serial, folder, log, Box::new(end_by_log))
             .with_context(|| self.program.display().to_string())
+    }
+
+    /// Refuses a CPU model that this build has not: Bochs itself would say so only in its log.
+    fn knows(&self, model: &str) -> Result<()> {
+        let help = Command::new(&self.program)
+            .env("BXSHARE", &self.share)
+            .args(["-help", "cpu"])
+            .output()
+            .with_context(|| self.program.display().to_string())?;
+        let text = [help.stdout, help.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        let models = models(&text);
+        // A build that answers otherwise may still know the model.
+        if models.is_empty() || models.contains(&model) {
+            return Ok(());
+        }
+        bail!(
+            "the emulator has no CPU model `{model}`; it has {}",
+            models.join(", ")
+        )
     }
 
     fn config(&self, machine: &Machine, disk: &Path, size: u64, log: &Path, port: u16) -> String {
@@ -124,5 +156,18 @@ fn end_by_log(log: &str, status: std::process::ExitStatus) -> End {
         // A fault of its own: it ends at its limit, not by a signal.
         None if status.code().is_none() => End::Crash(status.to_string()),
         None => End::Limit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::models;
+
+    #[test]
+    fn the_models_are_what_stands_under_the_heading() {
+        let help =
+            "Supported CPU models:\n\ni386\nbroadwell_ult\n\n00000000000i[SIM   ] quit_sim\n";
+        assert_eq!(models(help), ["i386", "broadwell_ult"]);
+        assert!(models("usage: another emulator").is_empty());
     }
 }
