@@ -67,7 +67,7 @@ impl AddressSpace {
     ) -> Made<Self> {
         let memory = FrameTables { frames, window };
         let format = Long {
-            largest: if hw::cpuid::leaf(0x8000_0001, 0)[3] >> 26 & 1 != 0 {
+            largest: if hw::cpuid::has_gib_pages() {
                 Level::GIB_1
             } else {
                 Level::MIB_2

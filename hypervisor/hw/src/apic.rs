@@ -5,6 +5,7 @@
 use crate::{cpuid, msr, tsc};
 use core::ptr::NonNull;
 use spec::apic::{Lvt, Svr, register};
+use spec::cpuid::Leaf1Ecx;
 use spec::msr::{APIC_BASE, ApicBase, TSC_DEADLINE, X2APIC_FIRST};
 use spec::{Hpa, Msr, Ticks, Vector};
 
@@ -52,7 +53,7 @@ impl LocalApic {
         // SAFETY: as in `mmio_base`; the transition from xAPIC to x2APIC is legal at any time.
         let access = unsafe {
             let base = msr::read(APIC_BASE);
-            if cpuid::leaf1_ecx(21) {
+            if cpuid::features().contains(Leaf1Ecx::X2APIC) {
                 msr::write(APIC_BASE, base | (ApicBase::EN | ApicBase::EXTD).bits());
                 Access::X2apic
             } else {
@@ -80,7 +81,7 @@ impl LocalApic {
                 apic.write(r, Lvt::MASKED.bits());
             }
         }
-        if cpuid::leaf1_ecx(24) {
+        if cpuid::features().contains(Leaf1Ecx::TSC_DEADLINE) {
             apic.write(
                 register::LVT_TIMER,
                 Lvt::TSC_DEADLINE.bits() | u32::from(timer_vector.0),

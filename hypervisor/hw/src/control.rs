@@ -5,6 +5,7 @@
 use crate::{cpuid, msr};
 use core::arch::asm;
 use spec::cpu::{Cr0, Cr4, Efer};
+use spec::cpuid::{Leaf1Ecx, Leaf7Ebx, Leaf7Ecx};
 use spec::msr::{EFER, PAT};
 use x86_64::registers::control as x;
 
@@ -52,18 +53,14 @@ pub unsafe fn set_cr4(value: u64) {
 /// # Safety
 /// Runs once per core, before guests; every mapping that running code uses obeys W^X.
 pub unsafe fn harden() {
-    let seven = if cpuid::leaf(0, 0)[0] >= 7 {
-        cpuid::leaf(7, 0)
-    } else {
-        [0; 4]
-    };
+    let (ebx, ecx) = cpuid::extended_features();
     // Built from nothing: what else the firmware had switched on is not ours to keep. A machine check must come as an
     // exception, or it shuts the machine down without a word.
     let mut four = Cr4::PAE | Cr4::MCE | Cr4::PGE | Cr4::OSFXSR | Cr4::OSXMMEXCPT;
-    four.set(Cr4::SMEP, seven[1] >> 7 & 1 != 0);
-    four.set(Cr4::SMAP, seven[1] >> 20 & 1 != 0);
-    four.set(Cr4::UMIP, seven[2] >> 2 & 1 != 0);
-    four.set(Cr4::OSXSAVE, cpuid::leaf1_ecx(26));
+    four.set(Cr4::SMEP, ebx.contains(Leaf7Ebx::SMEP));
+    four.set(Cr4::SMAP, ebx.contains(Leaf7Ebx::SMAP));
+    four.set(Cr4::UMIP, ecx.contains(Leaf7Ecx::UMIP));
+    four.set(Cr4::OSXSAVE, cpuid::features().contains(Leaf1Ecx::XSAVE));
     let zero = (Cr0::from_bits_retain(cr0()) | Cr0::WP | Cr0::NE | Cr0::MP)
         - Cr0::TS
         - Cr0::EM

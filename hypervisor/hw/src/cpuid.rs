@@ -1,6 +1,7 @@
 //! CPUID of the processor that runs this.
 
 use core::arch::x86_64::__cpuid_count;
+use spec::cpuid::{Extended1Edx, Leaf1Ecx, Leaf7Ebx, Leaf7Ecx};
 
 /// EAX, EBX, ECX and EDX of a leaf and subleaf.
 #[must_use]
@@ -9,10 +10,30 @@ pub fn leaf(leaf: u32, subleaf: u32) -> [u32; 4] {
     [r.eax, r.ebx, r.ecx, r.edx]
 }
 
-/// Bit `bit` of ECX of leaf 1.
+/// Features of leaf 1, ECX.
 #[must_use]
-pub fn leaf1_ecx(bit: u32) -> bool {
-    leaf(1, 0)[2] >> bit & 1 != 0
+pub fn features() -> Leaf1Ecx {
+    Leaf1Ecx::from_bits_retain(leaf(1, 0)[2])
+}
+
+/// Features of leaf 7, EBX and ECX; none where the leaf is not there.
+#[must_use]
+pub fn extended_features() -> (Leaf7Ebx, Leaf7Ecx) {
+    let seven = if leaf(0, 0)[0] >= 7 {
+        leaf(7, 0)
+    } else {
+        [0; 4]
+    };
+    (
+        Leaf7Ebx::from_bits_retain(seven[1]),
+        Leaf7Ecx::from_bits_retain(seven[2]),
+    )
+}
+
+/// Whether the processor has pages of 1 GiB.
+#[must_use]
+pub fn has_gib_pages() -> bool {
+    Extended1Edx::from_bits_retain(leaf(0x8000_0001, 0)[3]).contains(Extended1Edx::PAGE_1GB)
 }
 
 /// The initial local APIC id: x2APIC id where there is leaf 0x0B, else the eight bits of leaf 1.
@@ -32,7 +53,7 @@ pub fn apic_id() -> u32 {
 pub fn address_widths() -> vmx::AddressWidths {
     vmx::AddressWidths {
         physical: leaf(0x8000_0008, 0)[0] as u8,
-        linear: if leaf(0, 0)[0] >= 7 && leaf(7, 0)[2] >> 16 & 1 != 0 {
+        linear: if extended_features().1.contains(Leaf7Ecx::LA57) {
             57
         } else {
             48

@@ -61,7 +61,7 @@ impl fmt::Display for Unavailable {
 /// Whether this processor has VT-x.
 #[must_use]
 pub fn has_vmx() -> bool {
-    crate::cpuid::leaf1_ecx(5)
+    crate::cpuid::features().contains(spec::cpuid::Leaf1Ecx::VMX)
 }
 
 /// Enters VMX root operation on this core.
