@@ -15,6 +15,7 @@ use linked_list_allocator::LockedHeap;
 use ram::{Extent, FrameTables, Frames, Window};
 use seam::TableMem;
 use spec::apic::{Lvt, Svr, register};
+use spec::cpuid::Leaf1Ecx;
 use spec::msr::{APIC_BASE, ApicBase, X2APIC_FIRST};
 use spec::{Hpa, Msr, PAGE_SIZE, Vector};
 use spin::Mutex;
@@ -177,7 +178,7 @@ fn region(memory: &mut FrameTables<'static>, capabilities: &Capabilities) -> Res
 
 /// Enables the local APIC in x2APIC mode, all its own sources masked.
 fn take_apic() -> Result<(), String> {
-    if !hw::cpuid::leaf1_ecx(21) {
+    if !hw::cpuid::features().contains(Leaf1Ecx::X2APIC) {
         return Err("this processor has no x2APIC".into());
     }
     // SAFETY: CPUID shows x2APIC; no code of ours uses the registers in memory.
