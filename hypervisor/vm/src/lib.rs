@@ -15,6 +15,7 @@ extern crate std;
 mod chips;
 mod control;
 mod interrupts;
+pub mod life;
 mod mailbox;
 mod mmio;
 mod msrs;

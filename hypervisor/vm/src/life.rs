@@ -1,0 +1,312 @@
+//! The life of a VM: off, starting, running, paused, stopping, and what its vCPUs are to do.
+//!
+//! Whoever changes it kicks the cores of the VM's vCPUs; each of them then reads the [`Order`] and acts on its own vCPUs. A VM
+//! has stopped when the last of its vCPUs has come to rest; the core of that vCPU takes it from there.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+use exits::Stop;
+use spec::Ticks;
+use spin::Mutex;
+
+/// Where a VM is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// It has not been started, or has ended.
+    Off,
+    /// Its memory is scrubbed and loaded.
+    Starting,
+    /// Its vCPUs run.
+    Running,
+    /// Its vCPUs are held.
+    Paused,
+    /// Its vCPUs come to rest.
+    Stopping,
+}
+
+/// Why a VM ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// By what a vCPU did
+    Stopped(Stop),
+    /// Somebody asked for it to stop
+    Asked,
+    /// Somebody asked for a reset
+    AskedToReset,
+    /// It could not be started: its kernel, its memory or a core is at fault, as the log says
+    NotStarted,
+}
+
+impl End {
+    /// Whether the VM starts anew by itself.
+    #[must_use]
+    pub const fn restarts(self) -> bool {
+        matches!(self, End::Stopped(Stop::Reset) | End::AskedToReset)
+    }
+}
+
+/// What the vCPUs of a VM are to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Nothing
+    Rest,
+    /// The core of the first one loads the VM.
+    Load,
+    /// Run; one that has not run in this generation begins anew.
+    Run,
+    /// Stay as they are
+    Hold,
+}
+
+impl Order {
+    const BITS: u32 = 2;
+
+    const fn decode(word: u32) -> Self {
+        match word & 3 {
+            0 => Order::Rest,
+            1 => Order::Load,
+            2 => Order::Run,
+            _ => Order::Hold,
+        }
+    }
+}
+
+/// An order for a VM whose state does not allow it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refused(pub State);
+
+/// The life of one VM.
+#[derive(Debug)]
+pub struct Life {
+    /// The order in the low bits, above it how often the VM has been started: read by each core when it is kicked
+    order: AtomicU32,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    /// Since when, by the host's TSC, it has been in `state`; pausing does not count
+    since: Ticks,
+    /// vCPUs that have not come to rest
+    awake: u32,
+    end: Option<End>,
+    starts: u32,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self {
+            order: AtomicU32::new(Order::Rest as u32),
+            inner: Mutex::new(Inner {
+                state: State::Off,
+                since: Ticks(0),
+                awake: 0,
+                end: None,
+                starts: 0,
+            }),
+        }
+    }
+}
+
+impl Life {
+    /// What a vCPU is to do, and in which generation.
+    #[must_use]
+    pub fn order(&self) -> (u32, Order) {
+        let word = self.order.load(Ordering::Acquire);
+        (word >> Order::BITS, Order::decode(word))
+    }
+
+    /// Where the VM is, and since when.
+    #[must_use]
+    pub fn state(&self) -> (State, Ticks) {
+        let inner = self.inner.lock();
+        (inner.state, inner.since)
+    }
+
+    /// How it last ended.
+    #[must_use]
+    pub fn last_end(&self) -> Option<End> {
+        self.inner.lock().end
+    }
+
+    fn give(&self, inner: &Inner, order: Order) {
+        self.order.store(
+            inner.starts << Order::BITS | order as u32,
+            Ordering::Release,
+        );
+    }
+
+    /// Has a VM that is off started: the core of its first vCPU is to be kicked.
+    ///
+    /// # Errors
+    /// It is not off.
+    pub fn start(&self, now: Ticks) -> Result<(), Refused> {
+        let mut inner = self.inner.lock();
+        match inner.state {
+            State::Off => {
+                inner.state = State::Starting;
+                inner.since = now;
+                self.give(&inner, Order::Load);
+                Ok(())
+            }
+            state => Err(Refused(state)),
+        }
+    }
+
+    /// The VM has been loaded: its `vcpus` vCPUs run, once their cores are kicked.
+    pub fn loaded(&self, vcpus: u32, now: Ticks) {
+        let mut inner = self.inner.lock();
+        inner.state = State::Running;
+        inner.since = now;
+        inner.awake = vcpus;
+        inner.end = None;
+        inner.starts = inner.starts.wrapping_add(1);
+        self.give(&inner, Order::Run);
+    }
+
+    /// Holds the vCPUs of a VM that runs.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pause(&self) -> Result<(), Refused> {
+        self.change(State::Running, State::Paused, Order::Hold)
+    }
+
+    /// Lets the vCPUs of a paused VM run on.
+    ///
+    /// # Errors
+    /// It is not paused.
+    pub fn resume(&self) -> Result<(), Refused> {
+        self.change(State::Paused, State::Running, Order::Run)
+    }
+
+    fn change(&self, from: State, to: State, order: Order) -> Result<(), Refused> {
+        let mut inner = self.inner.lock();
+        if inner.state != from {
+            return Err(Refused(inner.state));
+        }
+        inner.state = to;
+        self.give(&inner, order);
+        Ok(())
+    }
+
+    /// Has the vCPUs come to rest, once their cores are kicked. The first reason counts.
+    ///
+    /// # Errors
+    /// It neither runs nor is paused.
+    pub fn end(&self, end: End) -> Result<(), Refused> {
+        let mut inner = self.inner.lock();
+        match inner.state {
+            State::Running | State::Paused => {
+                inner.state = State::Stopping;
+                inner.end = Some(end);
+                self.give(&inner, Order::Rest);
+                Ok(())
+            }
+            state => Err(Refused(state)),
+        }
+    }
+
+    /// A vCPU has come to rest; `true` for the last one, whose core goes on with [`Life::ended`].
+    #[must_use]
+    pub fn rested(&self) -> bool {
+        let mut inner = self.inner.lock();
+        inner.awake = inner.awake.saturating_sub(1);
+        inner.awake == 0 && inner.state == State::Stopping
+    }
+
+    /// All vCPUs rest: the VM is off, or about to be loaded again if its end says so. Gives why it ended and how long it was up.
+    pub fn ended(&self, now: Ticks) -> (End, Ticks) {
+        let mut inner = self.inner.lock();
+        let up = now.since(inner.since);
+        let end = inner.end.unwrap_or(End::NotStarted);
+        if end.restarts() {
+            inner.state = State::Starting;
+            self.give(&inner, Order::Load);
+        } else {
+            inner.state = State::Off;
+        }
+        inner.since = now;
+        (end, up)
+    }
+
+    /// The VM could not be loaded.
+    pub fn failed(&self, now: Ticks) {
+        let mut inner = self.inner.lock();
+        inner.state = State::Off;
+        inner.since = now;
+        inner.end = Some(End::NotStarted);
+        self.give(&inner, Order::Rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Ticks = Ticks(7);
+
+    fn running(vcpus: u32) -> Life {
+        let life = Life::default();
+        assert_eq!(life.start(NOW), Ok(()));
+        assert_eq!(life.order(), (0, Order::Load));
+        life.loaded(vcpus, NOW);
+        life
+    }
+
+    #[test]
+    fn a_vm_is_off_when_its_last_vcpu_rests() {
+        let life = running(2);
+        assert_eq!(life.order(), (1, Order::Run));
+        assert_eq!(life.end(End::Stopped(Stop::PowerOff)), Ok(()));
+        assert_eq!(life.order(), (1, Order::Rest));
+        assert_eq!(life.end(End::Asked), Err(Refused(State::Stopping)));
+        assert!(!life.rested());
+        assert!(life.rested());
+        assert_eq!(
+            life.ended(Ticks(10)),
+            (End::Stopped(Stop::PowerOff), Ticks(3))
+        );
+        assert_eq!(life.state(), (State::Off, Ticks(10)));
+        assert_eq!(life.last_end(), Some(End::Stopped(Stop::PowerOff)));
+    }
+
+    #[test]
+    fn a_reset_loads_anew_and_each_start_is_another_generation() {
+        let life = running(1);
+        assert_eq!(life.end(End::Stopped(Stop::Reset)), Ok(()));
+        assert!(life.rested());
+        assert!(life.ended(NOW).0.restarts());
+        assert_eq!(life.state().0, State::Starting);
+        assert_eq!(life.order().1, Order::Load);
+        life.loaded(1, NOW);
+        assert_eq!(life.order(), (2, Order::Run));
+    }
+
+    #[test]
+    fn pausing_holds_and_resuming_goes_on_in_the_same_generation() {
+        let life = running(1);
+        assert_eq!(life.resume(), Err(Refused(State::Running)));
+        assert_eq!(life.pause(), Ok(()));
+        assert_eq!(life.order(), (1, Order::Hold));
+        assert_eq!(life.pause(), Err(Refused(State::Paused)));
+        assert_eq!(life.resume(), Ok(()));
+        assert_eq!(life.order(), (1, Order::Run));
+        assert_eq!(life.pause(), Ok(()));
+        assert_eq!(life.end(End::Asked), Ok(()), "a paused VM can be stopped");
+    }
+
+    #[test]
+    fn what_is_not_off_cannot_be_started_and_what_is_off_only_that() {
+        let life = Life::default();
+        for refused in [life.pause(), life.resume(), life.end(End::Asked)] {
+            assert_eq!(refused, Err(Refused(State::Off)));
+        }
+        assert_eq!(life.start(NOW), Ok(()));
+        assert_eq!(life.start(NOW), Err(Refused(State::Starting)));
+        assert_eq!(life.end(End::Asked), Err(Refused(State::Starting)));
+        life.failed(NOW);
+        assert_eq!(life.last_end(), Some(End::NotStarted));
+        assert_eq!(life.start(NOW), Ok(()));
+    }
+}
