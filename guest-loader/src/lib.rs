@@ -62,6 +62,7 @@ pub fn load(
         Format::Auto => Err(LoadError::Unrecognised),
         Format::BzImage => bzimage::load(image, &mut place, rsdp, mem),
         Format::Elf64 => elf64::load(image, &mut place, rsdp, mem),
+        Format::Multiboot | Format::Pvh => Err(LoadError::Unrecognised),
         Format::Flat { load, start } => flat::load(image, load, start, &mut place, rsdp, mem),
     }
 }

@@ -26,6 +26,8 @@ impl fmt::Display for Vm {
             Format::Auto => "auto",
             Format::BzImage => "bzimage",
             Format::Elf64 => "elf64",
+            Format::Multiboot => "multiboot",
+            Format::Pvh => "pvh",
             Format::Flat { .. } => "flat",
         };
         writeln!(f, "format = {}", Quotes(format))?;

@@ -6,12 +6,17 @@ use serde::{Deserialize, Serialize};
 /// What kind of file a kernel is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Format {
-    /// By its magic numbers: bzImage or ELF64
+    /// By what the file says of itself: bzImage by its magic numbers; else ELF, taken as PVH if it has the note, as Multiboot if
+    /// it has the header, as ELF64 otherwise; else Multiboot
     Auto,
     /// Linux bzImage, version 2.12 or later of the boot protocol, with a 64-bit entry point
     BzImage,
     /// ELF64 executable for x86-64, entered in 64-bit mode at its entry point taken as a physical address
     Elf64,
+    /// Multiboot 1 (specification 0.6.96), an ELF or a file whose header says where it goes, entered in protected mode
+    Multiboot,
+    /// ELF with Xen's note for a start in protected mode without Xen (PVH), XEN_ELFNOTE_PHYS32_ENTRY
+    Pvh,
     /// Bytes for one address
     Flat {
         /// Where the first byte goes and execution starts
