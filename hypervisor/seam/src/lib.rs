@@ -67,6 +67,19 @@ pub trait SerialLine {
     fn receive(&mut self) -> Option<u8>;
 }
 
+/// How the core that runs a vCPU is made to look at what others have for it.
+pub trait Kick {
+    /// Has the core of the vCPU with this index look into its mailbox soon, whether it runs a guest, is about to, or sleeps.
+    /// What was posted before the call is seen after it. Called with chips' locks held, so it must not wait for another core.
+    fn kick(&self, vcpu: u32);
+}
+
+impl core::fmt::Debug for dyn Kick + Send + Sync {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Kick")
+    }
+}
+
 /// Where page tables get their frames, 4 KiB each, and how their entries are reached.
 pub trait TableMem {
     /// A zeroed frame that nothing else uses; `None` when there are no more.

@@ -308,6 +308,15 @@ impl Segment {
     pub const UNUSABLE: u32 = 1 << 16;
     /// The rights bit of 64-bit code.
     pub const LONG: u32 = 1 << 13;
+    /// Rights of a present data segment, writable and accessed: what data segments have after reset.
+    pub const DATA_ACCESSED: u32 = 0x93;
+    /// Rights of a present code segment, readable and accessed.
+    pub const CODE_ACCESSED: u32 = 0x9b;
+    /// Rights of a present local descriptor table.
+    pub const LDT: u32 = 0x82;
+    /// Rights of a present busy task state segment: VM entry takes no other task register
+    /// (SDM vol. 3, "Checks on Guest Segment Registers"), which after reset says LDT on hardware.
+    pub const TSS_BUSY: u32 = 0x8b;
     /// The rights bit of the default operand size.
     pub const DEFAULT_32: u32 = 1 << 14;
 

@@ -1,6 +1,6 @@
 //! Register state as values: a snapshot for one instruction, and the state at a start.
 
-use crate::cpu::{Cr0, Efer, Gprs, Rflags, Segment, TableRegister};
+use crate::cpu::{Cr0, Efer, Gpr, Gprs, Rflags, Segment, TableRegister};
 
 /// The registers beside the general ones that decoding and carrying out one instruction need.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,4 +109,70 @@ pub struct StartState {
     pub gdtr: TableRegister,
     /// Interrupt descriptor table register
     pub idtr: TableRegister,
+}
+
+impl StartState {
+    /// A processor other than the bootstrap one, after INIT and a start-up IPI with this vector (SDM vol. 3, "Processor State After
+    /// Reset", table "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT", and "MP Initialization Protocol
+    /// Algorithm for MP Systems"): in real-address mode at the start of page number `vector`.
+    ///
+    /// `signature` is EAX of CPUID leaf 1 as this processor shows it; INIT leaves it in EDX. CD and NW of CR0 are set here, as
+    /// after power-up; INIT leaves them as they were, which is for whoever still knows the old CR0 to carry over.
+    #[must_use]
+    pub fn start_up(vector: u8, signature: u32) -> Self {
+        let real = |rights| Segment {
+            selector: 0,
+            base: 0,
+            limit: 0xffff,
+            rights,
+        };
+        let mut segments = [real(Segment::DATA_ACCESSED); 6];
+        segments[CpuState::CS] = Segment {
+            selector: u16::from(vector) << 8,
+            base: u64::from(vector) << 12,
+            ..real(Segment::CODE_ACCESSED)
+        };
+        let table = TableRegister {
+            base: 0,
+            limit: 0xffff,
+        };
+        let mut gprs = Gprs::default();
+        gprs.set(Gpr::Rdx, signature.into());
+        Self {
+            gprs,
+            rip: 0,
+            rflags: Rflags::FIXED.bits(),
+            cr0: (Cr0::CD | Cr0::NW | Cr0::ET).bits(),
+            cr3: 0,
+            cr4: 0,
+            efer: 0,
+            segments,
+            tr: real(Segment::TSS_BUSY),
+            ldtr: real(Segment::LDT),
+            gdtr: table,
+            idtr: table,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_up_vector_is_a_page_number_in_real_mode() {
+        let start = StartState::start_up(0x9a, 0x306c3);
+        assert!(start.segments[CpuState::CS].selector == 0x9a00);
+        assert_eq!(start.segments[CpuState::CS].base, 0x9_a000);
+        assert_eq!(start.segments[CpuState::CS].limit, 0xffff);
+        assert_eq!((start.rip, start.rflags), (0, 2));
+        assert_eq!((start.cr0, start.cr4, start.efer), (0x6000_0010, 0, 0));
+        let mut gprs = Gprs::default();
+        gprs.set(Gpr::Rdx, 0x306c3);
+        assert_eq!(start.gprs, gprs);
+        // In real-address mode a base is sixteen times its selector, and VM entry wants it so of virtual-8086 mode too.
+        for segment in start.segments {
+            assert_eq!(segment.base, u64::from(segment.selector) << 4);
+        }
+    }
 }

@@ -12,6 +12,8 @@ pub struct Address {
     logical: u8,
     /// The cluster model of xAPIC mode, by DFR
     cluster: bool,
+    /// Enabled, by software too
+    enabled: bool,
 }
 
 impl Address {
@@ -34,6 +36,13 @@ impl Address {
         }
     }
 
+    /// Whether a message that interrupts is taken: an APIC that is disabled by software answers to its address still, but
+    /// only to NMI, INIT and start-up ("Local APIC State After It Has Been Software Disabled").
+    #[must_use]
+    pub const fn takes_interrupts(&self) -> bool {
+        self.enabled
+    }
+
     /// Flat: eight members, a bit each. Cluster: bits 7:4 name a cluster, all ones any, bits 3:0 its members.
     const fn matches_xapic(&self, to: u8) -> bool {
         let members = to & self.logical;
@@ -50,6 +59,7 @@ mod shift {
     pub(super) const LOGICAL: u32 = 32;
     pub(super) const CLUSTER: u32 = 40;
     pub(super) const MODE: u32 = 41;
+    pub(super) const ENABLED: u32 = 43;
 }
 
 impl Address {
@@ -65,13 +75,14 @@ impl Address {
             | (self.logical as u64) << shift::LOGICAL
             | (self.cluster as u64) << shift::CLUSTER
             | mode << shift::MODE
+            | (self.enabled as u64) << shift::ENABLED
     }
 
     /// The address that [`Address::pack`] made a word of.
     #[must_use]
     pub const fn unpack(word: u64) -> Self {
         Self {
-            mode: match word >> shift::MODE {
+            mode: match word >> shift::MODE & 3 {
                 1 => Mode::XApic,
                 2 => Mode::X2Apic,
                 _ => Mode::Disabled,
@@ -79,6 +90,7 @@ impl Address {
             id: word as u32,
             logical: (word >> shift::LOGICAL) as u8,
             cluster: word >> shift::CLUSTER & 1 != 0,
+            enabled: word >> shift::ENABLED & 1 != 0,
         }
     }
 }
@@ -92,6 +104,7 @@ impl Lapic {
             id: self.id,
             logical: (self.ldr >> 24) as u8,
             cluster: self.dfr >> 28 == 0,
+            enabled: self.is_enabled(),
         }
     }
 
@@ -121,6 +134,7 @@ mod tests {
                     id,
                     logical,
                     cluster,
+                    enabled: !cluster,
                 };
                 assert_eq!(Address::unpack(address.pack()), address);
             }
