@@ -26,7 +26,15 @@ pub fn read(volume: &mut Volume, usable: u64) -> Result<Plan, Failure> {
     let size = |path: &str| volume.borrow_mut().size(path).ok().flatten();
     let check = |memory| {
         let files = Some(&size as &dyn Fn(&str) -> Option<u64>);
-        plan::parse(text, FILE, &Facts { memory, files })
+        plan::parse(
+            text,
+            FILE,
+            &Facts {
+                memory,
+                cores: None,
+                files,
+            },
+        )
     };
     // The files stay in memory, and which they are is known only when the text is understood. Where it is not, the
     // second look finds all that is wrong at once.

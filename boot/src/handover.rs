@@ -123,6 +123,9 @@ fn bundle(
         tsc: tsc(screen),
         clock: clock::read(cpu::now),
         cores: cores(screen),
+        cores_from: plan::bundle::CoreSource::MpServices,
+        io_apics: Vec::new(),
+        isa_overrides: Vec::new(),
         reset_system: protocol::reset_system()
             .ok_or(Failure::Machine("the firmware has no runtime services"))?,
         runtime_memory: memory_map::runtime(map.entries()),

@@ -8,6 +8,10 @@
 //!               each file, from a 4 KiB boundary, at the offset that the header gives
 //! ```
 
+mod processors;
+
+pub use processors::{Core, CoreSource, IoApic, IsaOverride, guest_cores};
+
 use crate::Plan;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,7 +23,7 @@ use spec::{Hpa, Hz, PAGE_SIZE, Ticks};
 /// First bytes of a bundle.
 pub const MAGIC: [u8; 8] = *b"BULKHEAD";
 /// Version of the layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Bytes before the header.
 const PREFIX: usize = 16;
@@ -35,8 +39,14 @@ pub struct Handover {
     pub tsc: Hz,
     /// Wall clock of the firmware
     pub clock: WallClock,
-    /// Logical processors that the firmware's MP services know, the boot processor first; at least that one
+    /// All logical processors, the boot processor first; at least that one
     pub cores: Vec<Core>,
+    /// Where `cores` come from
+    pub cores_from: CoreSource,
+    /// The machine's I/O APICs; none where there is no MADT
+    pub io_apics: Vec<IoApic>,
+    /// Where the MADT says that ISA interrupts are wired otherwise than one to one
+    pub isa_overrides: Vec<IsaOverride>,
     /// Physical address of the firmware's ResetSystem (UEFI 2.10, section 8.5.1), callable with runtime
     /// memory mapped one to one
     pub reset_system: Hpa,
@@ -71,21 +81,6 @@ pub struct WallClock {
     pub unix_seconds: u64,
     /// The TSC when it read so
     pub at: Ticks,
-}
-
-/// One logical processor.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Core {
-    /// Local APIC id
-    pub apic_id: u32,
-    /// Physical package number
-    pub package: u32,
-    /// Core number in its package
-    pub core: u32,
-    /// Thread number in its core
-    pub thread: u32,
-    /// Whether the firmware calls it enabled and healthy
-    pub usable: bool,
 }
 
 /// Why a bundle cannot be made, or is none.
@@ -139,7 +134,10 @@ impl Plan {
 
 impl crate::Vm {
     fn files(&self) -> impl Iterator<Item = &str> {
-        core::iter::once(self.kernel.as_str()).chain(self.initrd.as_deref())
+        let modules = self.modules.iter().map(|module| module.path.as_str());
+        core::iter::once(self.kernel.as_str())
+            .chain(self.initrd.as_deref())
+            .chain(modules)
     }
 }
 
@@ -193,6 +191,14 @@ impl Handover {
         prefix[8..12].copy_from_slice(&VERSION.to_le_bytes());
         prefix[12..].copy_from_slice(&len.to_le_bytes());
         Ok(())
+    }
+}
+
+impl Handover {
+    /// The processors that the plan's core numbers mean, in order.
+    #[must_use]
+    pub fn guest_cores(&self) -> Vec<&Core> {
+        guest_cores(&self.cores, self.plan.smt)
     }
 }
 

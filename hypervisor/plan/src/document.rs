@@ -55,7 +55,11 @@ pub fn parse(text: &str, file_name: &str, facts: &Facts<'_>) -> Result<Plan, Ref
         &mut findings,
     );
     match vms {
-        Ok(vms) if findings.is_empty() => Ok(Plan { vms }),
+        Ok(vms) if findings.is_empty() => Ok(Plan {
+            smt: crate::Smt::Off,
+            statistics: false,
+            vms,
+        }),
         _ => Err(Refusal::new(file_name, text, findings.into_inner())),
     }
 }

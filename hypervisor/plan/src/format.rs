@@ -23,6 +23,8 @@ pub(crate) fn read(table: &Table<'_>, findings: &mut Findings) -> Result<Format,
         ("auto", Format::Auto),
         ("bzimage", Format::BzImage),
         ("elf64", Format::Elf64),
+        ("pvh", Format::Pvh),
+        ("multiboot", Format::Multiboot),
         ("flat", FLAT),
     ];
     const STARTS: &[(&str, Start)] = &[

@@ -6,6 +6,7 @@ extern crate alloc;
 
 pub mod bundle;
 mod canonical;
+mod cores;
 mod document;
 mod excerpt;
 mod facts;
@@ -15,6 +16,7 @@ mod format;
 pub mod layout;
 mod model;
 mod nearest;
+mod placement;
 mod refusal;
 mod syntax;
 mod table;
@@ -23,8 +25,9 @@ mod units;
 mod value;
 mod vm;
 
+pub use cores::MAX_VCPUS;
 pub use document::{MAX_VMS, parse};
-pub use facts::{Facts, SizeOf};
-pub use model::{Format, Plan, Start, Vm};
+pub use facts::{Cores, Facts, SizeOf};
+pub use model::{Format, Module, Plan, Smt, Start, Vm};
 pub use refusal::Refusal;
 pub use text::{MAX_TEXT, text};

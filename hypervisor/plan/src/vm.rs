@@ -71,7 +71,11 @@ pub(crate) fn read(
             format: format?,
             initrd: initrd?.map(|file| file.path),
             cmdline: cmdline?.unwrap_or_default(),
+            modules: alloc::vec::Vec::new(),
             memory: memory?.into_inner(),
+            vcpus: 1,
+            cores: None,
+            autostart: true,
         })
     };
     Read {

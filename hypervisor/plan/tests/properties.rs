@@ -40,6 +40,7 @@ fn some_size(path: &str) -> Option<u64> {
 fn facts((memory, ask): (Option<u64>, bool)) -> Facts<'static> {
     Facts {
         memory,
+        cores: None,
         files: ask.then_some(&some_size as _),
     }
 }
@@ -102,10 +103,18 @@ fn valid() -> impl Strategy<Value = Plan> {
                 format,
                 initrd: initrd.filter(|_| !real),
                 cmdline: if real { String::new() } else { cmdline },
+                modules: vec![],
                 memory,
+                vcpus: 1,
+                cores: None,
+                autostart: true,
             }
         })
-        .prop_map(|vm| Plan { vms: vec![vm] })
+        .prop_map(|vm| Plan {
+            smt: plan::Smt::Off,
+            statistics: false,
+            vms: vec![vm],
+        })
 }
 
 /// Pieces of which a text is likely to be nearly right.
@@ -198,7 +207,7 @@ proptest! {
     fn what_is_accepted_keeps_its_promises(pieces in vec(piece(), 0..40), plan in valid(), memory in any::<u64>()) {
         // Keys that come twice or late make most of these texts wrong, some are right.
         let text = plan.to_string() + &pieces.concat();
-        if let Some(plan) = judge(text.as_bytes(), &Facts { memory: Some(memory), files: Some(&some_size) }) {
+        if let Some(plan) = judge(text.as_bytes(), &Facts { memory: Some(memory), cores: None, files: Some(&some_size) }) {
             prop_assert!((1..=plan::MAX_VMS).contains(&plan.vms.len()));
             for vm in &plan.vms {
                 prop_assert!(vm.memory <= memory && vm.memory % (2 << 20) == 0 && vm.memory > 0);

@@ -39,6 +39,7 @@ fn refuse(bytes: &[u8]) -> Result<plan::Plan, Refusal> {
     let size_of = files.map(|files| move |path: &str| files.get(path).copied());
     let facts = Facts {
         memory: facts_in(text, "memory").map(|words| words[0].parse().expect("bytes")),
+        cores: None,
         files: size_of.as_ref().map(|size_of| size_of as _),
     };
     plan::parse(text, FILE, &facts)

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Format, Vm};
+use crate::{Format, Smt, Vm};
 use alloc::string::ToString;
 use alloc::vec;
 use proptest::prelude::*;
@@ -10,13 +10,19 @@ const INITRD: &[u8] = &[0xbb; 17];
 fn handover() -> Handover {
     Handover {
         plan: Plan {
+            smt: Smt::Off,
+            statistics: false,
             vms: vec![Vm {
                 name: "debian".to_string(),
                 kernel: "debian/vmlinuz".to_string(),
                 format: Format::Auto,
                 initrd: Some("debian/initrd.img".to_string()),
                 cmdline: "console=ttyS0".to_string(),
+                modules: vec![],
                 memory: 256 << 20,
+                vcpus: 1,
+                cores: None,
+                autostart: true,
             }],
         },
         files: vec![],
@@ -32,6 +38,9 @@ fn handover() -> Handover {
             thread: 0,
             usable: true,
         }],
+        cores_from: CoreSource::Madt,
+        io_apics: vec![],
+        isa_overrides: vec![],
         reset_system: Hpa(0x7f00_1234),
         runtime_memory: vec![MemorySpan {
             start: Hpa(0x7f00_0000),
@@ -142,7 +151,7 @@ fn damage_is_named() {
     };
     assert_eq!(Bundle::open(&[]).err(), Some(BundleError::Magic));
     assert_eq!(with(0, b'b'), Some(BundleError::Magic));
-    assert_eq!(with(8, 2), Some(BundleError::Version(2)));
+    assert_eq!(with(8, 1), Some(BundleError::Version(1)));
     assert_eq!(with(15, 0xff), Some(BundleError::Header));
     assert_eq!(with(12, bytes[12] - 1), Some(BundleError::Header));
     assert_eq!(with(12, bytes[12] + 1), Some(BundleError::Header));
