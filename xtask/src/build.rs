@@ -1,6 +1,7 @@
 //! Builds what runs on bare metal, each for its own target.
 
-use crate::{bound, workspace};
+use crate::report::Reporter;
+use crate::{bound, supply, workspace};
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{Message, TargetKind};
 use std::collections::BTreeMap;
@@ -79,8 +80,10 @@ pub(crate) fn cargo(task: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Builds the programs of one package; cargo decides where they go, so that `CARGO_TARGET_DIR` holds.
+/// Builds the programs of one package, after what the compiler lacks for it; cargo decides where they go, so that
+/// `CARGO_TARGET_DIR` holds.
 fn built(package: &str, target: &str, features: &str) -> Result<BTreeMap<String, PathBuf>> {
+    supply::targets(&Reporter::new())?;
     let mut arguments = vec![
         "--release",
         "--quiet",

@@ -127,7 +127,6 @@ impl Cli {
             }
             Command::Test(args) => args.run(),
             Command::Build => {
-                supply::targets(&Reporter::new())?;
                 let built = build::programs()?;
                 println!("{}\n{}", built.boot.display(), built.hypervisor.display());
                 for guest in build::guests()?.values() {
@@ -217,7 +216,6 @@ fn load(file: Option<PathBuf>, report: &Reporter) -> Result<config::Config> {
 }
 
 fn write_image(config: &config::Config, out: &Path, report: &Reporter) -> Result<()> {
-    supply::targets(report)?;
     report.say("build", "the UEFI application and the hypervisor");
     let mut contents = image::Contents::new(&build::programs()?, &config.text);
     for (named, file) in &config.files {

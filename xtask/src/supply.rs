@@ -125,6 +125,14 @@ pub fn targets(report: &Reporter) -> Result<()> {
     toolchain::targets(report)
 }
 
+/// Adds what checks the sources, clippy and rustfmt, where it is missing.
+///
+/// # Errors
+/// When it is missing and rustup cannot add it.
+pub fn components(report: &Reporter) -> Result<()> {
+    toolchain::components(report)
+}
+
 /// The emulator that a run would start without building one, in words.
 pub(crate) fn built_emulator(cache: &Cache) -> Option<String> {
     if let Some(named) = bochs::named() {

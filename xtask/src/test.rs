@@ -1,7 +1,8 @@
 //! `cargo xtask test`: all that is checked before a change is taken, with one verdict at the end.
 
 use crate::build::{self, cargo};
-use crate::lints;
+use crate::report::Reporter;
+use crate::{lints, supply};
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
@@ -43,12 +44,18 @@ impl Tests {
     /// When cargo does not start.
     pub fn run(&self) -> Result<ExitCode> {
         let start = Instant::now();
+        // All that is compiled for bare metal needs them, checks and tests alike, and cargo does not bring them.
+        let report = Reporter::new();
+        supply::targets(&report)?;
+        if self.checks() {
+            supply::components(&report)?;
+        }
         let mut stages = Stages {
             tally: Tally::default(),
             times: Vec::new(),
             since: start,
         };
-        if self.host && self.filter.is_none() {
+        if self.checks() {
             for (name, commands) in checks() {
                 let passes = commands_pass(commands)?;
                 stages.check(name, passes);
@@ -76,6 +83,11 @@ impl Tests {
         } else {
             ExitCode::FAILURE
         })
+    }
+
+    /// Whether what has no name is checked too.
+    fn checks(&self) -> bool {
+        self.host && self.filter.is_none()
     }
 
     fn cargo_test(&self, arguments: &[&str]) -> Command {
