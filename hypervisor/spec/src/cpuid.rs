@@ -120,6 +120,8 @@ features! {
     }
     /// Leaf 7, subleaf 1, EDX
     Leaf7Sub1Edx { AVX_VNNI_INT8 = 4, AVX_NE_CONVERT = 5, AVX_VNNI_INT16 = 10, PREFETCHI = 14, }
+    /// Leaf 7, subleaf 2, EDX
+    Leaf7Sub2Edx { PSFD = 0, IPRED_CTRL = 1, RRSBA_CTRL = 2, DDPD_U = 3, BHI_CTRL = 4, MCDT_NO = 5, }
     /// Leaf 0xd, subleaf 1, EAX
     LeafDSub1Eax { XSAVEOPT = 0, XSAVEC = 1, XGETBV1 = 2, XSAVES = 3, }
     /// Leaf 0x80000001, ECX

@@ -22,7 +22,7 @@ numbers! {
     FEATURE_CONTROL = 0x3a;
     /// IA32_TSC_ADJUST
     TSC_ADJUST = 0x3b;
-    /// IA32_SPEC_CTRL
+    /// IA32_SPEC_CTRL; layout in [`SpecCtrl`]
     SPEC_CTRL = 0x48;
     /// IA32_PRED_CMD
     PRED_CMD = 0x49;
@@ -32,7 +32,7 @@ numbers! {
     BIOS_SIGN_ID = 0x8b;
     /// IA32_MTRRCAP
     MTRRCAP = 0xfe;
-    /// IA32_ARCH_CAPABILITIES
+    /// IA32_ARCH_CAPABILITIES; layout in [`ArchCapabilities`]
     ARCH_CAPABILITIES = 0x10a;
     /// IA32_FLUSH_CMD
     FLUSH_CMD = 0x10b;
@@ -169,5 +169,68 @@ bitflags! {
         const LIMIT_CPUID = 1 << 22;
         /// Execute-disable is hidden
         const XD_DISABLE = 1 << 34;
+    }
+
+    /// IA32_SPEC_CTRL (SDM vol. 4; the later bits in Intel's "Branch History Injection and Intra-mode Branch Target
+    /// Injection").
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[repr(transparent)]
+    pub struct SpecCtrl: u64 {
+        /// Indirect branches are not steered by what less privileged code did
+        const IBRS = 1 << 0;
+        /// Nor by what the sibling thread did
+        const STIBP = 1 << 1;
+        /// Loads wait for older stores
+        const SSBD = 1 << 2;
+        /// Indirect branches of the supervisor are not steered by branch history of user mode or the guest
+        const BHI_DIS_S = 1 << 10;
+    }
+
+    /// IA32_ARCH_CAPABILITIES (SDM vol. 4), by the manual's names.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[repr(transparent)]
+    pub struct ArchCapabilities: u64 {
+        /// Not open to rogue data cache load, nor to L1 terminal fault
+        const RDCL_NO = 1 << 0;
+        /// IBRS once set holds for ever (enhanced IBRS)
+        const IBRS_ALL = 1 << 1;
+        /// An empty return stack falls back to other predictors
+        const RSBA = 1 << 2;
+        /// A hypervisor need not flush L1D at VM entry
+        const SKIP_L1DFL_VMENTRY = 1 << 3;
+        /// Not open to speculative store bypass
+        const SSB_NO = 1 << 4;
+        /// Not open to microarchitectural data sampling
+        const MDS_NO = 1 << 5;
+        /// Not open to machine-check errors on a change of page size
+        const IF_PSCHANGE_MC_NO = 1 << 6;
+        /// IA32_TSX_CTRL is there
+        const TSX_CTRL = 1 << 7;
+        /// Not open to TSX asynchronous abort
+        const TAA_NO = 1 << 8;
+        /// Not open to shared-buffers data read, nor sideband stale data propagation
+        const SBDR_SSDP_NO = 1 << 13;
+        /// Not open to fill-buffer stale data propagation
+        const FBSDP_NO = 1 << 14;
+        /// Not open to primary stale data propagation
+        const PSDP_NO = 1 << 15;
+        /// VERW overwrites fill buffers
+        const FB_CLEAR = 1 << 17;
+        /// An empty return stack falls back to other predictors, restricted by IBRS
+        const RRSBA = 1 << 19;
+        /// Not open to branch history injection
+        const BHI_NO = 1 << 20;
+        /// Not open to post-barrier return-stack predictions
+        const PBRSB_NO = 1 << 24;
+        /// IA32_MCU_OPT_CTRL can switch the mending of gather data sampling
+        const GDS_CTRL = 1 << 25;
+        /// Not open to gather data sampling
+        const GDS_NO = 1 << 26;
+        /// Not open to register file data sampling
+        const RFDS_NO = 1 << 27;
+        /// VERW clears register files
+        const RFDS_CLEAR = 1 << 28;
+        /// Not open to indirect target selection
+        const ITS_NO = 1 << 62;
     }
 }
