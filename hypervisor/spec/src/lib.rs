@@ -4,7 +4,7 @@
 //!
 //! Editions in use: Intel 64 and IA-32 Architectures Software Developer's Manual (SDM), order number
 //! 325462-083 and later; ACPI 6.5; UEFI 2.10; PCI Express Base Specification 5.0; Linux
-//! `Documentation/arch/x86/boot.rst`.
+//! `Documentation/arch/x86/boot.rst`; Multiboot Specification 0.6.96; Xen 4.20's public headers.
 #![no_std]
 
 pub mod acpi_pm;
@@ -20,8 +20,10 @@ pub mod kernel;
 pub mod linux;
 pub mod memory_type;
 pub mod msr;
+pub mod multiboot;
 pub mod pci;
 pub mod pte;
+pub mod pvh;
 pub mod qualification;
 pub mod state;
 pub mod time;
