@@ -7,6 +7,8 @@ mod exposure;
 mod facts;
 mod models;
 mod policy;
+#[cfg(test)]
+mod tests;
 
 pub use exposure::{Exposure, Exposures};
 pub use facts::{Facts, Use, Vendor};
@@ -34,7 +36,8 @@ bitflags! {
 /// What this machine has to do, and what it is open to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hygiene {
-    /// Before the first entry of a VM on a core that last ran another one, or none
+    /// Before the first entry of a VM on a core that last ran another one, or none. The last VM's return stack is
+    /// best filled as soon as its core leaves it, since returns to older callers come before the next entry.
     pub at_vm_change: Actions,
     /// Before each entry
     pub at_entry: Actions,

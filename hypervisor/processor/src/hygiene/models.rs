@@ -116,9 +116,10 @@ const TABLE: &[Row] = &[
     has(&[0x5c, 0x5f, 0x7a], 0, &[W::RFDS]),
     has_not(&[0x5c, 0x5f, 0x7a], &[W::L1TF, W::MDS, W::ITLB]),
     has_not(&[0x7a], &[W::PBRSB]),
-    // Tremont
+    // Tremont: of servers, Elkhart Lake, Jasper Lake
     has(&[0x86, 0x96, 0x9c], 0, &[W::MMIO, W::RFDS]),
-    has_not(&[0x86, 0x96, 0x9c], &[W::ITLB, W::PBRSB]),
+    has_not(&[0x86, 0x96, 0x9c], &[W::PBRSB]),
+    has_not(&[0x86], &[W::ITLB]),
     // Silvermont, Airmont, and the Xeon Phis that descend from them
     has_not(
         &[0x37, 0x4a, 0x4c, 0x4d, 0x5a, 0x5d, 0x57, 0x85],
