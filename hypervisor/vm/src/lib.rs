@@ -14,6 +14,7 @@ extern crate std;
 
 mod chips;
 mod control;
+mod exit_kind;
 mod interrupts;
 pub mod life;
 mod mailbox;
@@ -21,6 +22,7 @@ mod mmio;
 mod msrs;
 mod pdptes;
 mod ports;
+mod snapshot;
 mod statistics;
 mod step;
 #[cfg(test)]
@@ -28,15 +30,20 @@ mod tests;
 mod vcpu;
 
 pub use chips::Chips;
+pub use exit_kind::Kind;
 pub use mailbox::Mailbox;
-pub use statistics::Statistics;
+pub use snapshot::{Row, Snapshot};
+pub use statistics::{BUCKETS, Statistics, bucket};
 pub use step::step;
 pub use vcpu::{Vcpu, Wants};
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use core::sync::atomic::{AtomicU32, Ordering};
+use platform::cpuid::Dynamic;
 use platform::{CpuidPolicy, MsrPolicy};
-use seam::{GuestMem, SerialLine};
+use seam::{GuestMem, Kick, SerialLine};
+use spec::state::StartState;
 
 /// What a VM's CPUs show and allow.
 #[derive(Debug)]
@@ -47,7 +54,7 @@ pub struct Policy {
     pub msrs: MsrPolicy,
 }
 
-/// One virtual machine.
+/// One virtual machine. All cores share it.
 #[derive(Debug)]
 pub struct Vm<M, L> {
     /// Its name in the plan
@@ -60,34 +67,89 @@ pub struct Vm<M, L> {
     pub chips: Chips<L>,
     /// A mailbox for each vCPU, by index
     pub mailboxes: Box<[Mailbox]>,
+    /// What each vCPU's exits were and cost, by index; its core alone counts
+    pub statistics: Box<[Statistics]>,
+    /// How a vCPU's core is told that its mailbox has something
+    kick: Box<dyn Kick + Send + Sync>,
+    /// Who took the last lowest-priority interrupt
+    turn: AtomicU32,
 }
 
 impl<M: GuestMem, L: SerialLine> Vm<M, L> {
     /// A VM of `vcpus` vCPUs, at least one, as at power-on.
-    pub fn new(name: String, memory: M, policy: Policy, chips: Chips<L>, vcpus: u32) -> Self {
+    pub fn new(
+        name: String,
+        memory: M,
+        policy: Policy,
+        chips: Chips<L>,
+        vcpus: u32,
+        kick: Box<dyn Kick + Send + Sync>,
+    ) -> Self {
+        let indices = 0..vcpus.max(1);
         Self {
             name,
             memory,
             policy,
             chips,
-            mailboxes: (0..vcpus.max(1)).map(Mailbox::new).collect(),
+            mailboxes: indices.clone().map(Mailbox::new).collect(),
+            statistics: indices.map(|_| Statistics::default()).collect(),
+            kick,
+            turn: AtomicU32::new(0),
         }
     }
 
     /// The mailbox of a vCPU of this VM.
     #[inline]
     pub fn mailbox(&self, vcpu: &Vcpu) -> &Mailbox {
-        // Indices are ours, given at creation; the first stands in for one that cannot be.
-        self.mailboxes
-            .get(vcpu.index as usize)
-            .unwrap_or(&self.mailboxes[0])
+        of(&self.mailboxes, vcpu)
     }
 
-    /// Empties the mailboxes and sets the chips back to power-on; memory is its owner's to scrub and load.
-    pub fn reset(&mut self, chips: Chips<L>) {
-        self.chips = chips;
-        for (index, mailbox) in (0..).zip(&mut self.mailboxes) {
-            *mailbox = Mailbox::new(index);
-        }
+    /// The counters of a vCPU of this VM.
+    #[inline]
+    pub fn statistics(&self, vcpu: &Vcpu) -> &Statistics {
+        of(&self.statistics, vcpu)
     }
+
+    /// What the exits of all vCPUs were and cost.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let mut all = Snapshot::default();
+        for one in &self.statistics {
+            all.add(&one.snapshot());
+        }
+        all
+    }
+
+    /// The registers of a vCPU that a start-up with this vector starts.
+    #[must_use]
+    pub fn start_up(&self, vector: u8) -> StartState {
+        // What does not hang on the vCPU: its APIC id is elsewhere in this leaf.
+        let any = Dynamic {
+            apic_id: 0,
+            osxsave: false,
+            xcr0: 1,
+        };
+        let [signature, ..] = self.policy.cpuid.lookup(1, 0, any);
+        StartState::start_up(vector, signature)
+    }
+
+    /// Empties the mailboxes, zeroes the statistics and sets the chips back to power-on. All vCPUs are at rest; each is made anew
+    /// after this, and memory is its owner's to scrub and load.
+    pub fn reset(&self, chips: Chips<L>) {
+        // The chips first: what they might still send goes with what the mailboxes hold.
+        self.chips.replace(chips);
+        for (index, mailbox) in (0..).zip(&self.mailboxes) {
+            mailbox.reset(index);
+        }
+        for statistics in &self.statistics {
+            statistics.clear();
+        }
+        self.turn.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The part of a vCPU. Indices are ours, given at creation; the first stands in for one that cannot be.
+#[inline]
+fn of<'a, T>(parts: &'a [T], vcpu: &Vcpu) -> &'a T {
+    parts.get(vcpu.index as usize).unwrap_or(&parts[0])
 }

@@ -1,6 +1,7 @@
 //! Accesses to guest-physical addresses without memory: the local APIC's page, the I/O APIC's, the configuration
 //! space of the PCI bus, or nothing.
 
+use crate::interrupts::By;
 use crate::{Vcpu, Vm};
 use devices::lapic::Mode;
 use emul::{Bus, Error, Fault, Intent, PortBus, Progress, StringPort, Translation};
@@ -74,7 +75,10 @@ impl<M: GuestMem, L: SerialLine> Bus for Outside<'_, M, L> {
                 let carried = self.vm.carry(self.vcpu, effect);
                 self.note(carried);
             }
-            Page::IoApic(offset) => self.vm.write_ioapic(offset, width, value),
+            Page::IoApic(offset) => {
+                self.vm
+                    .write_ioapic(Some(self.vcpu.index), offset, width, value)
+            }
             Page::PciConfig(offset) => {
                 // What is refused is dropped.
                 let _ = self.vm.chips.pci.lock().write(offset, width, value);
@@ -87,17 +91,18 @@ impl<M: GuestMem, L: SerialLine> Bus for Outside<'_, M, L> {
 /// The ports alone, beside [`Outside`], for an instruction whose operand may be emulated too.
 struct Ports<'a, M, L> {
     vm: &'a Vm<M, L>,
+    by: By,
     now: Ticks,
     stop: Option<Stop>,
 }
 
 impl<M: GuestMem, L: SerialLine> PortBus for Ports<'_, M, L> {
     fn read(&mut self, port: Port, width: Width) -> u64 {
-        self.vm.read_port(port, width, self.now)
+        self.vm.read_port(self.by, port, width, self.now)
     }
 
     fn write(&mut self, port: Port, width: Width, value: u64) {
-        let done = self.vm.write_port(port, width, value, self.now);
+        let done = self.vm.write_port(self.by, port, width, value, self.now);
         self.stop = self.stop.or(done.err());
     }
 }
@@ -175,6 +180,7 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
             address_size: s.address_size,
             segment: s.segment,
         };
+        let by = Some(vcpu.index);
         let mut bus = Outside {
             vm: self,
             vcpu,
@@ -183,6 +189,7 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
         };
         let mut ports = Ports {
             vm: self,
+            by,
             now,
             stop: None,
         };

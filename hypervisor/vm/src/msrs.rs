@@ -5,9 +5,11 @@ use crate::{Vcpu, Vm};
 use exits::{Answer, Event, SystemWrite};
 use platform::msr::valid_pat;
 use seam::{GuestMem, SerialLine};
+use spec::apic::register;
 use spec::cpu::Gprs;
 use spec::{Msr, Ticks, msr};
 
+const SVR: Msr = Msr(msr::X2APIC_FIRST.0 + register::SVR as u32);
 const X2APIC: core::ops::RangeInclusive<u32> = msr::X2APIC_FIRST.0..=msr::X2APIC_LAST.0;
 
 impl<M: GuestMem, L: SerialLine> Vm<M, L> {
@@ -39,7 +41,13 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
                 Answer::Advance
             }
             m if X2APIC.contains(&m.0) => match vcpu.lapic.write_msr(m, value, now) {
-                Ok(effect) => done(self.carry(vcpu, effect)),
+                Ok(effect) => {
+                    if m == SVR {
+                        // Whether it takes interrupts, which is all that can change of what it answers to.
+                        self.publish(vcpu);
+                    }
+                    done(self.carry(vcpu, effect))
+                }
                 Err(_) => Answer::Inject(Event::GP0),
             },
             msr::APIC_BASE => match vcpu.lapic.set_base_msr(value) {

@@ -1,6 +1,7 @@
 //! Port I/O: which chip answers, byte by byte, as the eight-bit devices of a PC do; but PCI's by whole accesses.
 
-use crate::Vm;
+use crate::interrupts::By;
+use crate::{Vcpu, Vm};
 use devices::acpi_pm::Effect;
 use exits::{Direction, PortAccess, Stop};
 use platform::layout::{ACPI_PM, CMOS, PCI_CONFIG, UART};
@@ -16,15 +17,17 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
     #[inline]
     pub(crate) fn port(
         &self,
+        vcpu: &Vcpu,
         access: &PortAccess,
         gprs: &mut Gprs,
         now: Ticks,
     ) -> Result<(), Stop> {
         let rax = gprs.get(Gpr::Rax);
+        let by = Some(vcpu.index);
         match access.direction {
-            Direction::Out => self.write_port(access.port, access.width, rax, now),
+            Direction::Out => self.write_port(by, access.port, access.width, rax, now),
             Direction::In => {
-                let value = self.read_port(access.port, access.width, now);
+                let value = self.read_port(by, access.port, access.width, now);
                 // IN to EAX clears the upper half, to AX and AL it does not (SDM vol. 1, "General-Purpose Registers
                 // in 64-Bit Mode").
                 let kept = match access.width {
@@ -38,19 +41,20 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
         }
     }
 
-    pub(crate) fn read_port(&self, port: Port, width: Width, now: Ticks) -> u64 {
+    pub(crate) fn read_port(&self, by: By, port: Port, width: Width, now: Ticks) -> u64 {
         if let Some(offset) = within(port, PCI_CONFIG, 8)
             && let Ok(value) = self.chips.pci.lock().read_port(offset, width)
         {
             return value;
         }
-        bytes(port, width)
-            .rev()
-            .fold(0, |value, p| value << 8 | u64::from(self.read_byte(p, now)))
+        bytes(port, width).rev().fold(0, |value, p| {
+            value << 8 | u64::from(self.read_byte(by, p, now))
+        })
     }
 
     pub(crate) fn write_port(
         &self,
+        by: By,
         port: Port,
         width: Width,
         value: u64,
@@ -62,17 +66,17 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
             return Ok(());
         }
         for (i, p) in bytes(port, width).enumerate() {
-            self.write_byte(p, (value >> (8 * i)) as u8, now)?;
+            self.write_byte(by, p, (value >> (8 * i)) as u8, now)?;
         }
         Ok(())
     }
 
-    fn read_byte(&self, port: Port, now: Ticks) -> u8 {
+    fn read_byte(&self, by: By, port: Port, now: Ticks) -> u8 {
         if let Some(offset) = within(port, UART, 8) {
             let mut serial = self.chips.serial.lock();
             let serial = &mut *serial;
             let value = serial.uart.read(offset, &mut serial.line);
-            self.sync_serial_pin(serial);
+            self.sync_serial_pin(by, serial);
             value
         } else if let Some(offset) = within(port, CMOS, 2) {
             self.chips.cmos.lock().read(offset, now)
@@ -83,12 +87,12 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
         }
     }
 
-    fn write_byte(&self, port: Port, value: u8, now: Ticks) -> Result<(), Stop> {
+    fn write_byte(&self, by: By, port: Port, value: u8, now: Ticks) -> Result<(), Stop> {
         if let Some(offset) = within(port, UART, 8) {
             let mut serial = self.chips.serial.lock();
             let serial = &mut *serial;
             serial.uart.write(offset, value, &mut serial.line);
-            self.sync_serial_pin(serial);
+            self.sync_serial_pin(by, serial);
         } else if let Some(offset) = within(port, CMOS, 2) {
             self.chips.cmos.lock().write(offset, value, now);
         } else if let Some(offset) = within(port, ACPI_PM, acpi_pm::BLOCK_SIZE.into()) {

@@ -19,12 +19,11 @@ pub fn step<M: GuestMem, L: SerialLine>(
     exit: &Exit,
     now: Ticks,
 ) -> Answer {
-    vcpu.statistics.count(exit);
     match exit {
         Exit::Cpuid => cpuid(vm, vcpu, gprs),
         Exit::MsrWrite(msr) => vm.write_msr(vcpu, gprs, *msr, now),
         Exit::MsrRead(msr) => vm.read_msr(vcpu, gprs, *msr, now),
-        Exit::Port(access) => done(vm.port(access, gprs, now)),
+        Exit::Port(access) => done(vm.port(vcpu, access, gprs, now)),
         Exit::GpaFault(fault) => vm.memory_fault(vcpu, gprs, fault, now),
         Exit::PortString(access) => vm.port_string(vcpu, gprs, access, now),
         Exit::Hlt => Answer::Halt,

@@ -27,7 +27,7 @@ pub enum Effect {
         /// Registers"): read them at the guest's CR3 and give them to [`Vcpu::set_pdptes`].
         pdptes: bool,
     },
-    /// The vCPU sleeps until an interrupt is pending.
+    /// The vCPU sleeps until an interrupt is pending: its software half becomes [`spec::state::Activity::Halted`].
     Halt,
     /// The exception could not be delivered: shut down.
     TripleFault,
@@ -149,7 +149,7 @@ impl Vcpu {
     /// Writes IA32_EFER with the LMA that follows from LME and CR0.PG, and the VM-entry control that must agree with it.
     /// The processor keeps that control in step by itself when the guest changes CR0.PG (SDM vol. 3, "Recording VM-Exit Information
     /// and Updating VM-Entry Control Fields"), so it is read, not remembered.
-    fn set_efer(&self, vmcs: &mut impl Vmcs, value: u64, cr0: u64) {
+    pub(crate) fn set_efer(&self, vmcs: &mut impl Vmcs, value: u64, cr0: u64) {
         let active = value & Efer::LME.bits() != 0 && cr0 & Cr0::PG.bits() != 0;
         let mut efer = Efer::from_bits_retain(value);
         efer.set(Efer::LMA, active);

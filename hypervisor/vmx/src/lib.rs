@@ -38,6 +38,7 @@ pub mod missing;
 mod missing_tests;
 pub mod msr_bitmap;
 pub mod setup;
+mod start;
 mod timer;
 mod vcpu;
 mod vmcs;

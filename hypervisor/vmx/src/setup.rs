@@ -9,7 +9,6 @@ use spec::vmcs::{self, Field};
 use spec::vmx_controls::{
     EntryControls, ExitControls, PinControls, PrimaryControls, SecondaryControls,
 };
-use spec::vmx_event::activity;
 
 /// What an exit loads (SDM vol. 3, "Host-State Area").
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -59,12 +58,14 @@ pub struct Setup<'a> {
     pub controls: &'a Controls,
     /// Registers at the start; the general-purpose ones but RSP are the owner's to load
     pub start: &'a StartState,
-    /// The guest's IA32_PAT at the start
+    /// The guest's IA32_PAT at the start. A processor that has run keeps it over INIT: it is read from
+    /// [`vmcs::GUEST_PAT`] before this is called.
     pub pat: u64,
     /// CR4 bits that the guest may change without an exit. A bit whose feature is hidden must not be here; one on which
     /// a CPUID answer hangs (OSXSAVE, PKE) should not be, so that its owner learns of the change.
     pub guest_cr4: u64,
-    /// What the guest's TSC is ahead of the host's, modulo 2^64
+    /// What the guest's TSC is ahead of the host's, modulo 2^64: what the vCPU's software half says, since that keeps it
+    /// over INIT
     pub tsc_offset: u64,
     /// Not zero, and no other vCPU's on the same core; ignored where the processor has no VPID
     pub vpid: u16,
@@ -74,7 +75,10 @@ pub struct Setup<'a> {
     pub pointers: Pointers,
 }
 
-/// Writes every field of a cleared, current VMCS that the chosen controls make the processor look at.
+/// Writes every field of a current VMCS that the chosen controls make the processor look at: of one that was just cleared, or of one
+/// that was used before, of which nothing is left then.
+///
+/// For a start-up IPI [`Vcpu::start_up`] is enough, and keeps what INIT keeps.
 pub fn initialise(vmcs: &mut impl Vmcs, setup: &Setup<'_>) -> Vcpu {
     let mut vcpu = Vcpu::new(setup.controls, setup.host.cr4, setup.guest_cr4);
     controls(vmcs, setup);
@@ -83,7 +87,7 @@ pub fn initialise(vmcs: &mut impl Vmcs, setup: &Setup<'_>) -> Vcpu {
     vcpu
 }
 
-fn write_all<const N: usize>(vmcs: &mut impl Vmcs, fields: [(Field, u64); N]) {
+pub(crate) fn write_all<const N: usize>(vmcs: &mut impl Vmcs, fields: [(Field, u64); N]) {
     for (field, value) in fields {
         vmcs.write(field, value);
     }
@@ -206,52 +210,18 @@ fn host(vmcs: &mut impl Vmcs, host: &HostState) {
 }
 
 fn guest(vmcs: &mut impl Vmcs, setup: &Setup<'_>, vcpu: &mut Vcpu) {
-    let start = setup.start;
-    vcpu.cr0.shadow = start.cr0;
-    vcpu.cr4.shadow = start.cr4;
+    vcpu.load(vmcs, setup.start, setup.start.cr0);
     write_all(
         vmcs,
         [
-            (vmcs::CR0_MASK, vcpu.cr0.mask),
-            (vmcs::CR0_SHADOW, vcpu.cr0.shadow),
-            (vmcs::GUEST_CR0, vcpu.cr0.hardware(start.cr0)),
-            (vmcs::CR4_MASK, vcpu.cr4.mask),
-            (vmcs::CR4_SHADOW, vcpu.cr4.shadow),
-            (vmcs::GUEST_CR4, vcpu.cr4.hardware(start.cr4)),
-            (vmcs::GUEST_CR3, start.cr3),
-            (vmcs::GUEST_EFER, start.efer),
+            (vmcs::GUEST_EFER, setup.start.efer),
             (vmcs::GUEST_PAT, setup.pat),
-            (vmcs::GUEST_RIP, start.rip),
-            (vmcs::GUEST_RSP, start.gprs.get(spec::cpu::Gpr::Rsp)),
-            (vmcs::GUEST_RFLAGS, start.rflags),
-            (vmcs::GUEST_GDTR_BASE, start.gdtr.base),
-            (vmcs::GUEST_GDTR_LIMIT, u64::from(start.gdtr.limit)),
-            (vmcs::GUEST_IDTR_BASE, start.idtr.base),
-            (vmcs::GUEST_IDTR_LIMIT, u64::from(start.idtr.limit)),
-            // The values after reset, SDM vol. 3, "Processor State After Reset".
-            (vmcs::GUEST_DR7, 0x400),
-            (vmcs::GUEST_DEBUGCTL, 0),
             (vmcs::GUEST_SYSENTER_CS, 0),
             (vmcs::GUEST_SYSENTER_ESP, 0),
             (vmcs::GUEST_SYSENTER_EIP, 0),
             (vmcs::GUEST_SMBASE, 0),
-            (vmcs::GUEST_INTERRUPTIBILITY, 0),
-            (vmcs::GUEST_ACTIVITY, u64::from(activity::ACTIVE)),
-            (vmcs::GUEST_PENDING_DEBUG, 0),
-            (vmcs::GUEST_PDPTE0, 0),
-            (vmcs::GUEST_PDPTE1, 0),
-            (vmcs::GUEST_PDPTE2, 0),
-            (vmcs::GUEST_PDPTE3, 0),
             // All ones says that there is no linked VMCS.
             (vmcs::VMCS_LINK_POINTER, u64::MAX),
         ],
     );
-    let segments = start.segments.iter().chain([&start.ldtr, &start.tr]);
-    for (n, segment) in segments.enumerate() {
-        let fields = vmcs::segment(n);
-        vmcs.write(fields.selector, u64::from(segment.selector));
-        vmcs.write(fields.base, segment.base);
-        vmcs.write(fields.limit, u64::from(segment.limit));
-        vmcs.write(fields.rights, u64::from(segment.rights));
-    }
 }

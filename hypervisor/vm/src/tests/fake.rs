@@ -4,13 +4,14 @@ use devices::Cmos;
 use exits::{Access, Answer, Direction, Event, Exit, GpaFault, PortAccess};
 use platform::cpuid::Facts;
 use platform::{CpuidPolicy, MsrPolicy};
-use seam::{AccessError, GuestMem, SerialLine};
+use seam::{AccessError, GuestMem, Kick, SerialLine};
 use spec::cpu::{Cr0, Gpr, Gprs, Segment};
 use spec::state::CpuState;
 use spec::{Gpa, Gva, Hz, Msr, Port, Ticks, Vector, Width, msr};
+use std::boxed::Box;
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 use vm::{Chips, Policy, Vcpu, Vm, Wants};
 
@@ -122,6 +123,30 @@ fn host(leaf: u32, subleaf: u32) -> [u32; 4] {
     }
 }
 
+/// How often the core of each vCPU was kicked.
+#[derive(Clone, Debug)]
+pub(crate) struct Kicks(Arc<[AtomicUsize]>);
+
+impl Kicks {
+    fn new(vcpus: u8) -> Self {
+        Self((0..vcpus).map(|_| AtomicUsize::new(0)).collect())
+    }
+
+    /// How often since the last call of this, for each vCPU.
+    pub(crate) fn take(&self) -> Vec<usize> {
+        self.0
+            .iter()
+            .map(|n| n.swap(0, Ordering::Relaxed))
+            .collect()
+    }
+}
+
+impl Kick for Kicks {
+    fn kick(&self, vcpu: u32) {
+        self.0[vcpu as usize].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// A VM with its vCPUs. The general registers are those of whichever exits.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -129,10 +154,19 @@ pub(crate) struct Machine {
     pub(crate) vcpus: Vec<Vcpu>,
     pub(crate) gprs: Gprs,
     pub(crate) now: Ticks,
+    pub(crate) kicks: Kicks,
 }
 
 impl Machine {
+    /// All vCPUs run.
     pub(crate) fn new(vcpus: u8) -> Self {
+        let mut m = Self::powered_on(vcpus);
+        m.vcpus.iter_mut().for_each(Vcpu::started_up);
+        m
+    }
+
+    /// All but the first wait to be started.
+    pub(crate) fn powered_on(vcpus: u8) -> Self {
         let facts = Facts {
             tsc: TSC,
             vcpus,
@@ -157,8 +191,11 @@ impl Machine {
             cpuid,
         };
         let chips = Chips::new(line, Cmos::new(1_700_000_000, now, TSC));
+        let kicks = Kicks::new(vcpus);
+        let kick = Box::new(kicks.clone());
         Self {
-            vm: Vm::new("fake".into(), memory, policy, chips, vcpus.into()),
+            vm: Vm::new("fake".into(), memory, policy, chips, vcpus.into(), kick),
+            kicks,
             vcpus: (0..vcpus.into()).map(|i| Vcpu::new(i, shift)).collect(),
             gprs: Gprs::default(),
             now,

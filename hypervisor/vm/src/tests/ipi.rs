@@ -1,7 +1,7 @@
 //! Interrupts on their way: between vCPUs, and from the UART's pin to a vCPU.
 
 use super::fake::Machine;
-use exits::{Answer, Stop};
+use exits::Answer;
 use spec::{Msr, Vector, Width, msr};
 use std::vec::Vec;
 
@@ -10,8 +10,6 @@ const EOI: Msr = Msr(0x80b);
 const LOGICAL: u64 = 1 << 11;
 const LOWEST: u64 = 1 << 8;
 const NMI: u64 = 4 << 8;
-const INIT: u64 = 5 << 8;
-const START_UP: u64 = 6 << 8;
 const SELF: u64 = 1 << 18;
 const ALL: u64 = 2 << 18;
 const OTHERS: u64 = 3 << 18;
@@ -60,23 +58,6 @@ fn an_nmi_waits_beside_the_interrupts() {
         let wants = m.wants(i);
         assert!(wants.nmi && wants.interrupt.is_none());
     }
-}
-
-#[test]
-fn init_ends_the_vm_only_if_somebody_is_there_to_take_it() {
-    let mut m = Machine::x2apic(2);
-    let _ = m.wrmsr(1, msr::APIC_BASE, 0xfee0_0000);
-    assert_eq!(m.wrmsr(0, ICR, 1 << 32 | INIT), Answer::Advance);
-    assert_eq!(m.wrmsr(0, ICR, OTHERS | INIT), Answer::Advance);
-    assert_eq!(m.wrmsr(0, ICR, 1 << 32 | START_UP | 8), Answer::Advance);
-    let mut m = Machine::x2apic(2);
-    assert!(matches!(
-        m.wrmsr(0, ICR, 1 << 32 | INIT),
-        Answer::Stop(Stop::Unsupported(_))
-    ));
-    // A processor that runs ignores start-up.
-    assert_eq!(m.wrmsr(0, ICR, 1 << 32 | START_UP | 8), Answer::Advance);
-    assert_eq!(m.wants(1), vm::Wants::default());
 }
 
 #[test]
@@ -141,8 +122,8 @@ fn a_masked_pin_is_silent_and_a_reset_forgets_everything() {
     let _ = m.port_out(0x3fc, Width::B1, 8);
     let _ = m.port_out(0x3f9, Width::B1, 2);
     assert_eq!(m.drain(0), []);
-    m.vm.mailboxes[0].post(Vector(0x55), true);
-    m.vm.mailboxes[0].post_nmi();
+    assert!(m.vm.mailboxes[0].post(Vector(0x55), true));
+    assert!(!m.vm.mailboxes[0].post_nmi());
     let chips = Machine::new(1).vm.chips;
     m.vm.reset(chips);
     assert_eq!(m.wants(0), vm::Wants::default());

@@ -1,6 +1,7 @@
 //! The mailbox, from several threads.
 
 use crate::Mailbox;
+use crate::mailbox::Taken;
 use devices::Lapic;
 use devices::lapic::Effect;
 use spec::{Msr, Ticks, Vector};
@@ -34,9 +35,9 @@ fn every_vector_keeps_its_number_and_its_trigger() {
         for level in [false, true] {
             let (mailbox, mut lapic) = (Mailbox::new(0), lapic());
             assert!(mailbox.is_empty());
-            mailbox.post(Vector(number), level);
+            assert!(mailbox.post(Vector(number), level));
             assert!(!mailbox.is_empty());
-            assert!(!mailbox.take(&mut lapic), "no NMI");
+            assert_eq!(mailbox.take(&mut lapic), Taken::default());
             assert!(mailbox.is_empty());
             assert_eq!(next(&mut lapic), Some((number, level)));
             assert_eq!(next(&mut lapic), None);
@@ -49,7 +50,7 @@ fn a_vector_that_came_both_ways_is_ended_as_a_level() {
     for order in [[false, true], [true, false]] {
         let (mailbox, mut lapic) = (Mailbox::new(0), lapic());
         for level in order {
-            mailbox.post(Vector(0x33), level);
+            let _ = mailbox.post(Vector(0x33), level);
         }
         mailbox.take(&mut lapic);
         assert_eq!(next(&mut lapic), Some((0x33, true)));
@@ -70,15 +71,15 @@ fn what_is_posted_while_the_owner_takes_is_not_lost() {
     thread::scope(|scope| {
         scope.spawn(|| {
             for round in 0..ROUNDS {
-                mailbox.post(Vector(0x40), false);
+                let _ = mailbox.post(Vector(0x40), false);
                 for _ in 0..round % 128 {
                     spin_loop();
                 }
-                if round % 2 == 0 {
-                    mailbox.post(Vector(0x80), true);
+                let _ = if round % 2 == 0 {
+                    mailbox.post(Vector(0x80), true)
                 } else {
-                    mailbox.post_nmi();
-                }
+                    mailbox.post_nmi()
+                };
                 while arrived.load(Ordering::Acquire) < 2 * (round + 1) {
                     if lost.load(Ordering::Relaxed) {
                         return;
@@ -91,7 +92,7 @@ fn what_is_posted_while_the_owner_takes_is_not_lost() {
         let mut since = Instant::now();
         while arrived.load(Ordering::Relaxed) < 2 * ROUNDS {
             if !mailbox.is_empty() {
-                let nmi = mailbox.take(&mut lapic);
+                let nmi = mailbox.take(&mut lapic).nmi;
                 let interrupts = core::iter::from_fn(|| next(&mut lapic)).count();
                 arrived.fetch_add(interrupts + usize::from(nmi), Ordering::Release);
                 since = Instant::now();

@@ -6,7 +6,7 @@ use proptest::array::uniform16;
 use proptest::prelude::*;
 use seam::GuestMem;
 use spec::cpu::{Cr4, Efer, Gpr};
-use spec::state::{ControlState, CpuState};
+use spec::state::{Activity, ControlState, CpuState};
 use spec::{Gpa, Gva, Msr, Port, Ticks, Vector, Width};
 use std::sync::atomic::Ordering;
 use std::vec;
@@ -260,7 +260,7 @@ proptest! {
             let answer = m.step_on(i, exit);
             let touched = m.vm.memory.touched.load(Ordering::Relaxed);
             prop_assert!(touched <= MOST_ACCESSES, "{touched} accesses");
-            prop_assert!(!m.vcpus[i].halted, "only the owner says that a vCPU sleeps");
+            prop_assert!(m.vcpus[i].activity == Activity::Active, "only the owner says that a vCPU sleeps");
             prop_assert_eq!(answer == Answer::Halt, exit == Exit::Hlt);
             prop_assert_eq!(m.gprs.get(Gpr::Rsp), before.get(Gpr::Rsp), "RSP's slot is nobody's");
             match answer {

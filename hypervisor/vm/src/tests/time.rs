@@ -2,6 +2,7 @@
 
 use super::fake::Machine;
 use exits::{Answer, Exit};
+use spec::state::Activity;
 use spec::{Msr, Ticks, Vector, msr};
 
 const LVT_TIMER: Msr = Msr(0x832);
@@ -16,7 +17,7 @@ fn with_timer() -> Machine {
 /// What the owner does with the answer to HLT.
 fn halt(m: &mut Machine) {
     assert_eq!(m.step(Exit::Hlt), Answer::Halt);
-    m.vcpus[0].halted = true;
+    m.vcpus[0].activity = Activity::Halted;
 }
 
 #[test]
@@ -59,22 +60,22 @@ fn only_what_is_delivered_wakes() {
     let mut m = with_timer();
     halt(&mut m);
     let _ = m.step(Exit::Cr8Write(5));
-    m.vm.mailboxes[0].post(Vector(0x50), false);
+    let _ = m.vm.mailboxes[0].post(Vector(0x50), false);
     assert_eq!(m.wants(0).interrupt, None, "the task priority is above it");
-    assert!(m.vcpus[0].halted);
-    m.vm.mailboxes[0].post(Vector(0x60), false);
+    assert_eq!(m.vcpus[0].activity, Activity::Halted);
+    let _ = m.vm.mailboxes[0].post(Vector(0x60), false);
     assert_eq!(m.wants(0).interrupt, Some(Vector(0x60)));
     // With interrupts disabled the owner cannot deliver it, and the vCPU sleeps on.
-    assert!(m.vcpus[0].halted);
+    assert_eq!(m.vcpus[0].activity, Activity::Halted);
     m.vcpus[0].taken(Vector(0x60));
-    assert!(!m.vcpus[0].halted);
+    assert_eq!(m.vcpus[0].activity, Activity::Active);
 
     halt(&mut m);
-    m.vm.mailboxes[0].post_nmi();
+    let _ = m.vm.mailboxes[0].post_nmi();
     assert!(m.wants(0).nmi);
-    assert!(m.vcpus[0].nmi_waits() && m.vcpus[0].halted);
+    assert!(m.vcpus[0].nmi_waits() && m.vcpus[0].activity == Activity::Halted);
     m.vcpus[0].nmi_taken();
-    assert!(!m.vcpus[0].nmi_waits() && !m.vcpus[0].halted);
+    assert!(!m.vcpus[0].nmi_waits() && m.vcpus[0].activity == Activity::Active);
     assert!(!m.wants(0).nmi, "delivered once");
 }
 
@@ -84,7 +85,7 @@ fn only_what_is_delivered_wakes() {
 fn the_answer_to_hlt_alone_does_not_put_a_vcpu_to_sleep() {
     let mut m = Machine::new(1);
     assert_eq!(m.step(Exit::Hlt), Answer::Halt);
-    assert!(!m.vcpus[0].halted);
+    assert_eq!(m.vcpus[0].activity, Activity::Active);
 }
 
 #[test]
