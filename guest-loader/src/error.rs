@@ -2,6 +2,7 @@
 
 use seam::AccessError;
 use spec::Gpa;
+use spec::multiboot::Addresses;
 
 /// Why a kernel is not loaded. The text continues a sentence such as "kernel `vmlinuz` is refused: ".
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -10,7 +11,7 @@ use spec::Gpa;
     reason = "each variant's text says what it is; the fields are named in it"
 )]
 pub enum LoadError {
-    #[error("it is neither a bzImage nor an ELF file")]
+    #[error("it is neither a bzImage nor an ELF file, and has no Multiboot header")]
     Unrecognised,
     #[error("it is empty")]
     Empty,
@@ -38,10 +39,10 @@ pub enum LoadError {
 
     #[error("it is not an ELF file: the magic number is missing")]
     NotElf,
-    #[error(
-        "it is not an ELF file for 64-bit little-endian x86 (class {class}, machine {machine})"
-    )]
+    #[error("it is not an ELF file for little-endian x86 (class {class}, machine {machine})")]
     ElfMachine { class: u8, machine: u16 },
+    #[error("it is an ELF file for 32-bit x86, which starts by PVH or Multiboot only")]
+    ElfNot64Bit,
     #[error("its ELF type is {0}; only a non-relocatable executable (ET_EXEC, 2) can be loaded")]
     ElfType(u16),
     #[error("its ELF headers are damaged")]
@@ -56,6 +57,27 @@ pub enum LoadError {
     ElfTooManySegments(usize),
     #[error("its segment at {0} is larger in the file than in memory")]
     ElfSegmentSize(Gpa),
+
+    #[error("it has no PVH entry point (Xen's note PHYS32_ENTRY, 18, is missing)")]
+    NotPvh,
+    #[error("its PVH entry point has {0} bytes, which should be 4 or 8")]
+    PvhNote(usize),
+
+    #[error("it has no Multiboot header in its first 8 KiB")]
+    NotMultiboot,
+    #[error(
+        "its Multiboot header requires what this machine has not (flags {0:#x}; 0x4 is for video modes)"
+    )]
+    MultibootRequires(u32),
+    #[error(
+        "the addresses of its Multiboot header do not go together (header {:#x}, load {:#x} to {:#x}, zeroes to {:#x})",
+        .0.header_addr, .0.load_addr, .0.load_end_addr, .0.bss_end_addr
+    )]
+    MultibootAddresses(Addresses),
+    #[error("it starts by Multiboot, which has modules and no initial RAM disk")]
+    MultibootInitrd,
+    #[error("it takes no modules, which only Multiboot has")]
+    NoModules,
 
     #[error("a flat binary in real mode starts below 1 MiB, and its address is {0}")]
     RealModeAddress(Gpa),

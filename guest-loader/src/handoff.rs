@@ -3,6 +3,7 @@
 use crate::place::Placer;
 use crate::start::{self, GDT, TABLE_PAGES, Tables};
 use crate::{Image, LoadError};
+use alloc::vec::Vec;
 use seam::GuestMem;
 use spec::linux::{BootParams, E820_MAX, SetupHeader};
 use spec::{Gpa, PAGE_SIZE};
@@ -10,6 +11,10 @@ use zerocopy::{FromZeros, IntoBytes};
 
 /// Pointers of the zero page have 32 bits, and the start maps as much.
 pub(crate) const LIMIT: u64 = 1 << 32;
+/// The last byte at which an initial RAM disk may end where the kernel does not say: what Linux's own header says.
+pub(crate) const INITRD_MAX: u32 = 0x7fff_ffff;
+/// What the largest field of a structure wants.
+const STRUCTURE_ALIGN: u64 = 8;
 
 /// Writes all that `image`'s kernel finds beside itself; `hdr` goes into the zero page with what this loader
 /// adds. The kernel itself has its place already.
@@ -79,8 +84,36 @@ pub(crate) fn write(
     Ok(tables)
 }
 
+/// Puts a structure that the kernel finds by its address into low RAM, as [`write`] does with its own.
+pub(crate) fn put(
+    bytes: &[u8],
+    place: &mut Placer<'_>,
+    mem: &impl GuestMem,
+) -> Result<Gpa, LoadError> {
+    let len = bytes.len() as u64;
+    let at = place
+        .lowest(len.max(1), STRUCTURE_ALIGN, PAGE_SIZE, LIMIT)
+        .ok_or(LoadError::NoRoom {
+            what: "boot information",
+            len,
+        })?;
+    mem.write_from(at, bytes)?;
+    Ok(at)
+}
+
+/// As [`put`], a text and a NUL.
+pub(crate) fn put_text(
+    text: &str,
+    place: &mut Placer<'_>,
+    mem: &impl GuestMem,
+) -> Result<Gpa, LoadError> {
+    let mut bytes = Vec::from(text);
+    bytes.push(0);
+    put(&bytes, place, mem)
+}
+
 /// The highest free pages whose last byte is at most `addr_max`: out of the way of the kernel, which grows upwards.
-fn put_initrd(
+pub(crate) fn put_initrd(
     initrd: &[u8],
     addr_max: u32,
     place: &mut Placer<'_>,
@@ -113,7 +146,7 @@ pub(crate) fn bare_header() -> SetupHeader {
         loadflags: SetupHeader::LOADED_HIGH,
         // What Linux on x86 takes and what its own header says.
         cmdline_size: 2047,
-        initrd_addr_max: 0x7fff_ffff,
+        initrd_addr_max: INITRD_MAX,
         ..SetupHeader::new_zeroed()
     }
 }

@@ -24,6 +24,11 @@ impl<'a> Placer<'a> {
         self.map
     }
 
+    /// The first byte past all that is taken.
+    pub(crate) fn end_of_taken(&self) -> u64 {
+        self.taken.iter().map(|t| t.1).max().unwrap_or(0)
+    }
+
     /// RAM as `(start, end)`; a range that wraps is none.
     fn ram(&self) -> impl Iterator<Item = (u64, u64)> {
         self.map

@@ -53,6 +53,9 @@ const TR: Segment = Segment {
     rights: 0x8b,
 };
 
+/// Of a 32-bit TSS without an I/O map, as PVH wants TR to be.
+const TSS_32_LIMIT: u32 = 0x67;
+
 const LDTR: Segment = Segment {
     selector: 0,
     base: 0,
@@ -99,6 +102,25 @@ pub(crate) fn entered(start: Start, rip: u64, t: Tables) -> StartState {
             limit: (size_of_val(&GDT) - 1) as u16,
         },
         idtr: TableRegister::default(),
+    }
+}
+
+/// Protected mode as Multiboot and PVH want it at `rip`: flat segments, no paging, of the control registers' bits only PE.
+/// (ET is fixed.)
+pub(crate) fn flat_32(rip: u64, gdt: Gpa, gprs: Gprs) -> StartState {
+    let tables = Tables {
+        gdt,
+        pml4: Gpa(0),
+        zero_page: Gpa(0),
+    };
+    StartState {
+        gprs,
+        cr0: (Cr0::PE | Cr0::ET).bits(),
+        tr: Segment {
+            limit: TSS_32_LIMIT,
+            ..TR
+        },
+        ..entered(Start::Protected, rip, tables)
     }
 }
 

@@ -36,6 +36,7 @@ fn check(format: Format, kernel: &[u8], initrd: Option<&[u8]>, cmdline: &str) {
         kernel,
         initrd,
         cmdline,
+        modules: &[],
     };
     let loaded = load(&image, &MAP, RSDP, &mem);
     assert_eq!(mem.outside(), []);

@@ -14,6 +14,7 @@ fn image<'a>(kernel: &'a [u8], initrd: Option<&'a [u8]>, cmdline: &'a str) -> Im
         kernel,
         initrd,
         cmdline,
+        modules: &[],
     }
 }
 
@@ -233,6 +234,7 @@ fn flat(load: u64, start: Start) -> Image<'static> {
         kernel: &[0xf4; 16],
         initrd: None,
         cmdline: "",
+        modules: &[],
     }
 }
 

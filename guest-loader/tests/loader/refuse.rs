@@ -12,6 +12,7 @@ fn refusal_on(map: &[MemoryRange], format: Format, kernel: &[u8]) -> LoadError {
         kernel,
         initrd: None,
         cmdline: "",
+        modules: &[],
     };
     let refusal = load(&image, map, RSDP, &mem).unwrap_err();
     assert_eq!(mem.outside(), []);
@@ -134,7 +135,7 @@ fn bzimages_that_are_cut_short_or_too_large() {
 #[test]
 fn elf_headers() {
     let machine = |class, machine| LoadError::ElfMachine { class, machine };
-    assert_eq!(elf_with(|f| f[4] = 1), machine(1, 0));
+    assert_eq!(elf_with(|f| f[4] = 1), machine(1, 62));
     assert_eq!(elf_with(|f| f[5] = 2), machine(2, 0));
     assert_eq!(elf_with(|f| f[18] = 0xb7), machine(2, 0xb7));
     assert_eq!(elf_with(|f| f[16] = 3), LoadError::ElfType(3));
