@@ -33,12 +33,13 @@ impl fmt::Display for Finding {
 type Look = fn(&mut Machine, &mut Guest) -> Result<Finding, String>;
 
 /// The faults, called as their cures in `xtask/cures`.
-pub(crate) const FAULTS: [(&str, Look); 5] = [
+pub(crate) const FAULTS: [(&str, Look); 6] = [
     ("1-masked-virtual-interrupt", masked),
     ("2-halt-sleeps-through-virtual-interrupt", halt),
     ("3-interrupt-mask-at-entry", mask_at_entry),
     ("4-posted-interrupt-descriptor", descriptor),
     ("5-vectoring-of-virtual-interrupt", vectoring),
+    ("6-topology-shift", topology),
 ];
 
 /// The virtual interrupt.
@@ -145,6 +146,21 @@ fn vectoring(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String
     } else {
         Finding::Present
     })
+}
+
+/// A core of one thread takes no bits of the x2APIC id for its threads (SDM vol. 2, "CPUID", "Extended Topology Enumeration
+/// Leaf"). The machine that looks for faults has one processor.
+fn topology(_: &mut Machine, _: &mut Guest) -> Result<Finding, String> {
+    const THREAD: u32 = 1;
+    let [eax, ebx, ecx, _] = hw::cpuid::leaf(0xb, 0);
+    let (shift, threads, level) = (eax & 0x1f, ebx & 0xffff, ecx >> 8 & 0xff);
+    match (level, threads, shift) {
+        (THREAD, 1, 0) => Ok(Finding::Absent),
+        (THREAD, 1, 1) => Ok(Finding::Present),
+        _ => Err(alloc::format!(
+            "level {level}, {threads} threads, shift {shift}"
+        )),
+    }
 }
 
 /// Runs the guest, which must be entered.

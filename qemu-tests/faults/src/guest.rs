@@ -4,7 +4,7 @@
 
 use crate::machine::Machine;
 use alloc::string::{String, ToString};
-use hw::entry::{self, Registers};
+use hw::entry::{self, Outcome, Registers};
 use hw::vmx_ops::{self, CurrentVmcs, VmFail};
 use paging::{Ept, Level, Rights, Tables};
 use seam::TableMem;
@@ -171,7 +171,7 @@ impl Guest {
     ) -> Result<Result<Exit, VmFail>, String> {
         self.fill(machine, run)?;
         // SAFETY: in VMX root operation; the region is this guest's own; the VMCS of the run before was cleared.
-        let mut vmcs = unsafe { CurrentVmcs::load(self.region) }.map_err(|e| e.to_string())?;
+        let mut vmcs = unsafe { CurrentVmcs::new(self.region) }.map_err(|e| e.to_string())?;
         let start = start(run);
         self.initialise(machine, &mut vmcs, &start, run);
         if let Some(field) = vmcs.take_failure() {
@@ -201,7 +201,11 @@ impl Guest {
             pushed: machine.memory.read(self.stack, 511) >> 48,
         };
         vmcs.clear().map_err(|e| e.to_string())?;
-        Ok(entered.map(|()| exit))
+        match entered {
+            Ok(Outcome::Exited) => Ok(Ok(exit)),
+            Ok(Outcome::Kicked) => Err("an NMI came from nowhere".into()),
+            Err(failure) => Ok(Err(failure)),
+        }
     }
 
     /// Puts code and pending interrupt where guest and processor find them.

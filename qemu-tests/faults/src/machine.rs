@@ -73,7 +73,7 @@ impl Machine {
                 double_fault,
                 machine_check,
             });
-            (segments, CoreLocal::install(hw::cpuid::apic_id()))
+            (segments, CoreLocal::install(hw::cpuid::apic_id(), 0))
         };
         hw::pic::mask();
         take_apic()?;
