@@ -1,7 +1,8 @@
 //! Damaged and random files: never a panic, never a write outside of RAM, and what is accepted starts inside it.
 
 use crate::common::*;
-use guest_loader::{Format, Image, Start, load};
+use crate::protocols::*;
+use guest_loader::{Format, Image, Module, Start, load};
 use proptest::prelude::*;
 use spec::Gpa;
 use spec::linux::E820Kind;
@@ -13,6 +14,8 @@ fn formats() -> impl Strategy<Value = Format> {
         Just(Format::Auto),
         Just(Format::BzImage),
         Just(Format::Elf64),
+        Just(Format::Multiboot),
+        Just(Format::Pvh),
         (near, start).prop_map(|(load, start)| Format::Flat {
             load: Gpa(load),
             start
@@ -20,17 +23,20 @@ fn formats() -> impl Strategy<Value = Format> {
     ]
 }
 
-/// A good file of either kind.
+/// A good file of each kind.
 fn good() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         Just(bzimage(header())),
         Just(elf(CODE.paddr + 8, &[CODE, DATA])),
+        Just(pvh(CODE.paddr + 8)),
+        Just(multiboot_elf()),
+        Just(multiboot_flat(FLAT)),
     ]
 }
 
-/// Loads and checks all that must hold whatever the file says.
+/// Loads and checks all that must hold whatever the file says, once with an initial RAM disk and once with modules, since no
+/// format takes both.
 fn check(format: Format, kernel: &[u8], initrd: Option<&[u8]>, cmdline: &str) {
-    let mem = FakeMem::new(&MAP);
     let image = Image {
         format,
         kernel,
@@ -38,7 +44,21 @@ fn check(format: Format, kernel: &[u8], initrd: Option<&[u8]>, cmdline: &str) {
         cmdline,
         modules: &[],
     };
-    let loaded = load(&image, &MAP, RSDP, &mem);
+    check_image(&image);
+    let module = Module {
+        bytes: initrd.unwrap_or(&[]),
+        cmdline,
+    };
+    check_image(&Image {
+        initrd: None,
+        modules: &[module; 2],
+        ..image
+    });
+}
+
+fn check_image(image: &Image<'_>) {
+    let mem = FakeMem::new(&MAP);
+    let loaded = load(image, &MAP, RSDP, &mem);
     assert_eq!(mem.outside(), []);
     mem.assert_disjoint();
     match loaded {
@@ -65,7 +85,7 @@ proptest! {
     #[test]
     fn flipped_bits_in_the_headers(
         mut kernel in good(),
-        flips in proptest::collection::vec((0..0x290usize, 0..8u8), 1..6),
+        flips in proptest::collection::vec((0..0x400usize, 0..8u8), 1..6),
     ) {
         for (at, bit) in flips {
             kernel[at] ^= 1 << bit;
@@ -78,7 +98,7 @@ proptest! {
     fn overwritten_fields(
         mut kernel in good(),
         fields in proptest::collection::vec(
-            (0..0x284usize, prop_oneof![Just(0u64), Just(u64::MAX), any::<u64>()], 1..=8usize), 1..4),
+            (0..0x3f9usize, prop_oneof![Just(0u64), Just(u64::MAX), any::<u64>()], 1..=8usize), 1..4),
     ) {
         for (at, value, len) in fields {
             kernel[at..at + len].copy_from_slice(&value.to_le_bytes()[..len]);

@@ -4,4 +4,7 @@
 mod common;
 mod damage;
 mod load;
+mod multiboot;
+mod protocols;
+mod pvh;
 mod refuse;
