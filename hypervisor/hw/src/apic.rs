@@ -1,10 +1,12 @@
-//! The host's local APIC, in x2APIC mode where there is one.
+//! The host's local APICs, in x2APIC mode where there is one: a core's own, and the messages between cores.
 // UNSAFETY: MSR and MMIO accesses to the local APIC.
 #![allow(unsafe_code)]
 
 use crate::{cpuid, msr, tsc};
+use core::arch::asm;
 use core::ptr::NonNull;
-use spec::apic::{Lvt, Svr, register};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use spec::apic::{Icr, Lvt, Svr, delivery, register};
 use spec::cpuid::Leaf1Ecx;
 use spec::msr::{APIC_BASE, ApicBase, TSC_DEADLINE, X2APIC_FIRST};
 use spec::{Hpa, Msr, Ticks, Vector};
@@ -15,10 +17,34 @@ const DIVIDE_BY_1: u32 = 0b1011;
 /// Vector of spurious interrupts, which need no EOI.
 pub const SPURIOUS: Vector = Vector(0xff);
 
+/// xAPIC ids have eight bits, and 255 means everyone.
+const XAPIC_LAST_ID: u32 = 254;
+
+/// Looks at the delivery status before a message is sent all the same.
+const PATIENCE: u32 = 100_000;
+
 #[derive(Clone, Copy, Debug)]
 enum Access {
     X2apic,
     Xapic(NonNull<u32>),
+}
+
+/// [`ACCESS`] before the first core has chosen.
+const UNDECIDED: usize = 0;
+/// [`ACCESS`] in x2APIC mode; any other value is the address of the mapped page.
+const X2APIC: usize = 1;
+
+/// How all cores reach their local APICs, as the first of them has found it.
+static ACCESS: AtomicUsize = AtomicUsize::new(UNDECIDED);
+/// Where the first core's registers lie in physical memory.
+static FIRST_BASE: AtomicU64 = AtomicU64::new(0);
+
+fn access() -> Option<Access> {
+    match ACCESS.load(Ordering::Relaxed) {
+        UNDECIDED => None,
+        X2APIC => Some(Access::X2apic),
+        page => NonNull::new(page as *mut u32).map(Access::Xapic),
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,22 +71,44 @@ pub fn mmio_base() -> Hpa {
 }
 
 impl LocalApic {
-    /// Takes over the local APIC of this core: enabled, all local sources masked, timer stopped.
+    /// Takes over the local APIC of this core: enabled, all local sources masked, timer stopped. All cores use theirs in the same
+    /// mode, x2APIC if the first has it; `None` if this core cannot: it has no x2APIC, or an id beyond 254 without one, or its
+    /// registers lie elsewhere.
     ///
     /// # Safety
-    /// Called once per core, interrupts off; `mmio` is the page of [`mmio_base`], mapped uncached.
-    pub unsafe fn take(mmio: NonNull<u8>, timer_vector: Vector) -> Self {
-        // SAFETY: as in `mmio_base`; the transition from xAPIC to x2APIC is legal at any time.
-        let access = unsafe {
-            let base = msr::read(APIC_BASE);
-            if cpuid::features().contains(Leaf1Ecx::X2APIC) {
-                msr::write(APIC_BASE, base | (ApicBase::EN | ApicBase::EXTD).bits());
-                Access::X2apic
-            } else {
-                msr::write(APIC_BASE, base | ApicBase::EN.bits());
-                Access::Xapic(mmio.cast())
+    /// Called once per core, interrupts off, on the first alone at first; `mmio` is the page of the first core's [`mmio_base`],
+    /// mapped uncached for good.
+    pub unsafe fn take(mmio: NonNull<u8>, timer_vector: Vector) -> Option<Self> {
+        // SAFETY: as in `mmio_base`.
+        let base = unsafe { msr::read(APIC_BASE) };
+        let has_x2apic = cpuid::features().contains(Leaf1Ecx::X2APIC);
+        let access = match access() {
+            Some(access) => access,
+            None => {
+                FIRST_BASE.store(mmio_base().0, Ordering::Relaxed);
+                let chosen = if has_x2apic {
+                    X2APIC
+                } else {
+                    mmio.as_ptr() as usize
+                };
+                ACCESS.store(chosen, Ordering::Relaxed);
+                self::access()?
             }
         };
+        let on = match access {
+            Access::X2apic if has_x2apic => ApicBase::EN | ApicBase::EXTD,
+            // There is no way back from x2APIC mode but by disabling (SDM vol. 3, "x2APIC States").
+            Access::Xapic(_)
+                if base & ApicBase::EXTD.bits() == 0
+                    && mmio_base().0 == FIRST_BASE.load(Ordering::Relaxed)
+                    && cpuid::apic_id() <= XAPIC_LAST_ID =>
+            {
+                ApicBase::EN
+            }
+            _ => return None,
+        };
+        // SAFETY: the transition from xAPIC to x2APIC is legal at any time.
+        unsafe { msr::write(APIC_BASE, base | on.bits()) };
         let mut apic = Self {
             access,
             timer: Timer::Deadline,
@@ -89,12 +137,12 @@ impl LocalApic {
             // In xAPIC mode that was a store, which the first WRMSR of a deadline must not overtake (SDM vol. 3, "TSC-Deadline
             // Mode").
             // SAFETY: a fence changes nothing but the order of accesses.
-            unsafe { core::arch::asm!("mfence", options(nostack, preserves_flags)) };
+            unsafe { asm!("mfence", options(nostack, preserves_flags)) };
         } else {
             apic.timer = apic.calibrate();
             apic.write(register::LVT_TIMER, u32::from(timer_vector.0));
         }
-        apic
+        Some(apic)
     }
 
     /// "x2APIC" or "xAPIC", and the kind of timer, for the boot log.
@@ -171,16 +219,26 @@ impl LocalApic {
     }
 
     fn read(&self, r: u8) -> u32 {
-        match self.access {
-            // SAFETY: in x2APIC mode each register named in this file exists.
+        self.access.read(r)
+    }
+
+    fn write(&mut self, r: u8, value: u32) {
+        self.access.write(r, value);
+    }
+}
+
+impl Access {
+    fn read(self, r: u8) -> u32 {
+        match self {
+            // SAFETY: in x2APIC mode each register named in this file exists, but for ICR_HIGH, which is not read.
             Access::X2apic => unsafe { msr::read(Msr(X2APIC_FIRST.0 + u32::from(r))) as u32 },
             // SAFETY: `take`'s caller mapped the page; registers are 16 bytes apart.
             Access::Xapic(p) => unsafe { p.add(4 * usize::from(r)).read_volatile() },
         }
     }
 
-    fn write(&mut self, r: u8, value: u32) {
-        match self.access {
+    fn write(self, r: u8, value: u32) {
+        match self {
             // SAFETY: values written in this file are valid for their registers and open no unhandled interrupt.
             Access::X2apic => unsafe {
                 msr::write(Msr(X2APIC_FIRST.0 + u32::from(r)), u64::from(value))
@@ -188,5 +246,86 @@ impl LocalApic {
             // SAFETY: as above, on the mapped page.
             Access::Xapic(p) => unsafe { p.add(4 * usize::from(r)).write_volatile(value) },
         }
+    }
+}
+
+/// Sends an NMI to a core that runs our code, where it is a kick and no more. What this core wrote before is seen by then.
+///
+/// This and the other two may be called at any time in root operation with interrupts off. They do nothing before
+/// [`LocalApic::take`], which another core must not have been started before.
+pub fn send_nmi(apic_id: u32) {
+    send(apic_id, command(delivery::NMI, 0));
+}
+
+/// Sends INIT: the core stops whatever it does, and waits for a start-up message.
+///
+/// # Safety
+/// Nothing that the core ran is needed any more, and it holds no lock.
+pub unsafe fn send_init(apic_id: u32) {
+    send(apic_id, command(delivery::INIT, 0));
+}
+
+/// Sends a start-up message: a core that waits for it begins at the page `page`, in real mode.
+///
+/// # Safety
+/// The code there is made for that.
+pub unsafe fn send_start_up(apic_id: u32, page: u8) {
+    send(apic_id, command(delivery::START_UP, page));
+}
+
+/// The low half of ICR: edge-triggered, to the one core in the destination field. The level is "assert" for all but the INIT
+/// de-assert of old (SDM vol. 3, "Interrupt Command Register (ICR)").
+fn command(mode: u8, vector: u8) -> u32 {
+    u32::from(mode) << 8 | Icr::ASSERT.bits() | u32::from(vector)
+}
+
+fn send(apic_id: u32, command: u32) {
+    match access() {
+        None => {}
+        Some(Access::X2apic) => {
+            // The WRMSR does not wait for earlier stores, as one to an MMIO register would (SDM vol. 3, "MSR Access in x2APIC
+            // Mode").
+            // SAFETY: fences change nothing but the order of accesses; ICR exists in x2APIC mode, and takes what
+            // `command` makes.
+            unsafe {
+                asm!("mfence", "lfence", options(nostack, preserves_flags));
+                msr::write(
+                    Msr(X2APIC_FIRST.0 + u32::from(register::ICR)),
+                    u64::from(apic_id) << 32 | u64::from(command),
+                );
+            }
+        }
+        Some(access @ Access::Xapic(_)) => {
+            if apic_id > XAPIC_LAST_ID {
+                return;
+            }
+            let busy = || access.read(register::ICR) & Icr::STATUS.bits() != 0;
+            let mut looks = 0;
+            while busy() && looks < PATIENCE {
+                looks += 1;
+                core::hint::spin_loop();
+            }
+            access.write(register::ICR_HIGH, apic_id << 24);
+            access.write(register::ICR, command);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_those_of_the_manual() {
+        // SDM vol. 3, "Typical BSP Initialization Sequence" and "Interrupt Command Register (ICR)".
+        assert_eq!(command(delivery::INIT, 0), 0x4500);
+        assert_eq!(command(delivery::START_UP, 0x9a), 0x469a);
+        assert_eq!(command(delivery::NMI, 0), 0x4400);
+    }
+
+    #[test]
+    fn nothing_is_sent_before_a_core_has_taken_its_apic() {
+        // Anything else would be a privileged instruction, or an access to page zero.
+        send_nmi(3);
     }
 }

@@ -2,32 +2,46 @@
 // UNSAFETY: writes IA32_GS_BASE and reads through it.
 #![allow(unsafe_code)]
 
-use crate::msr;
+use crate::{cpuid, msr};
 use alloc::boxed::Box;
 use core::arch::asm;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering, Ordering::Relaxed, compiler_fence};
 use spec::Vector;
 use spec::msr::{FS_BASE, GS_BASE};
 
-/// The mailbox between a core's interrupt handlers and its loop. Others may write it; all of it is atomic.
+/// What a core's interrupt handlers leave for its loop. Only the core itself writes it: its handlers and its loop. It fills a cache
+/// line of its own, which an idle core may watch.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct CoreLocal {
     /// Host interrupts that arrived and were not served yet, a bit for each vector
     pending: [AtomicU64; 4],
     /// Local APIC id of this core
     pub apic_id: u32,
+    /// Number of this core, as whoever installed it counts
+    pub index: u32,
+    /// An NMI came, or the core reminds itself: it is to look at what others want of it
+    kicked: AtomicU8,
+    /// Whether it sleeps by MWAIT, else by HLT
+    pub(crate) has_mwait: bool,
 }
+
+/// Where the stubs find [`CoreLocal`]'s kick flag, from GS.
+pub(crate) const KICKED: usize = 40;
+const _: () = assert!(core::mem::offset_of!(CoreLocal, kicked) == KICKED);
 
 impl CoreLocal {
     /// Makes this core's value and points GS at it. It is never freed.
     ///
     /// # Safety
     /// Called once per core, before its interrupts are opened.
-    pub unsafe fn install(apic_id: u32) -> &'static CoreLocal {
+    pub unsafe fn install(apic_id: u32, index: u32) -> &'static CoreLocal {
         let local: &'static CoreLocal = Box::leak(Box::new(CoreLocal {
             pending: Default::default(),
             apic_id,
+            index,
+            kicked: AtomicU8::new(0),
+            has_mwait: cpuid::mwait().is_some_and(|m| m.wakes_on_masked_interrupts),
         }));
         // SAFETY: both MSRs exist on every 64-bit processor; nothing of ours uses FS or used GS before.
         unsafe {
@@ -45,6 +59,34 @@ impl CoreLocal {
         // SAFETY: only `install` writes the MSR with a value in the upper half, that of a leaked value; firmware
         // leaves zero or an address in the lower half.
         (base >> 63 != 0).then(|| unsafe { &*(base as *const CoreLocal) })
+    }
+
+    /// Notes a kick: the core goes through its loop before it enters a guest or sleeps.
+    #[inline]
+    pub fn note_kick(&self) {
+        self.kicked.store(1, Relaxed);
+    }
+
+    /// Whether a kick was noted and not taken yet.
+    #[inline]
+    #[must_use]
+    pub fn is_kicked(&self) -> bool {
+        self.kicked.load(Relaxed) != 0
+    }
+
+    /// Takes a noted kick. Whoever does so looks at all that cores are kicked for after that, so one that comes between the
+    /// load and the store below is not lost, though its flag is.
+    #[inline]
+    #[must_use]
+    pub fn take_kick(&self) -> bool {
+        if !self.is_kicked() {
+            return false;
+        }
+        // No locked exchange: only this core writes the flag, and its NMI handler runs between two instructions, not beside them.
+        self.kicked.store(0, Relaxed);
+        // Nor may the compiler look first and clear then.
+        compiler_fence(Ordering::SeqCst);
+        true
     }
 
     /// Notes an interrupt for the loop.

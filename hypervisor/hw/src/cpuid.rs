@@ -30,6 +30,30 @@ pub fn extended_features() -> (Leaf7Ebx, Leaf7Ecx) {
     )
 }
 
+/// What there is of MONITOR and MWAIT (leaf 5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mwait {
+    /// Bytes of the largest line that MONITOR watches
+    pub largest_line: u32,
+    /// A masked interrupt ends MWAIT too, where its ECX bit 0 asks for that
+    pub wakes_on_masked_interrupts: bool,
+}
+
+/// MONITOR and MWAIT, where they are.
+#[must_use]
+pub fn mwait() -> Option<Mwait> {
+    /// Extensions are enumerated; interrupts are break events even when masked.
+    const EXTENSIONS: u32 = 0b11;
+    if !features().contains(Leaf1Ecx::MONITOR) || leaf(0, 0)[0] < 5 {
+        return None;
+    }
+    let [_, largest, extensions, _] = leaf(5, 0);
+    Some(Mwait {
+        largest_line: largest & 0xffff,
+        wakes_on_masked_interrupts: extensions & EXTENSIONS == EXTENSIONS,
+    })
+}
+
 /// Whether the processor has pages of 1 GiB.
 #[must_use]
 pub fn has_gib_pages() -> bool {

@@ -2,8 +2,10 @@
 // UNSAFETY: VMLAUNCH, VMRESUME, and the code that a VM exit jumps to.
 #![allow(unsafe_code)]
 
+use crate::core_local::KICKED;
+use crate::gap::Gap;
 use crate::vmx_ops::{CurrentVmcs, VmFail};
-use core::arch::naked_asm;
+use core::arch::{global_asm, naked_asm};
 use spec::cpu::Gprs;
 
 /// What the stub keeps of one vCPU: its general registers, which the VMCS has no place for.
@@ -29,85 +31,126 @@ pub fn exit_address() -> u64 {
     vm_exit as *const () as u64
 }
 
-/// Runs the guest of the current VMCS until its next exit.
+/// How a stay in the guest came to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// By a VM exit.
+    Exited,
+    /// It did not begin: the core was kicked before. Nothing of the guest has changed.
+    Kicked,
+}
+
+/// Runs the guest of the current VMCS until its next exit, unless the core was kicked.
 ///
 /// # Errors
 /// The entry failed before the guest state was looked at; the guest did not run.
 ///
 /// # Safety
-/// Interrupts are off; the host-state area describes this core as it runs now, with HOST_RIP at [`exit_address`]; the
-/// nested tables and bitmaps grant the guest nothing that is not its own; `registers` belongs to this VMCS.
+/// [`crate::core_local::CoreLocal::install`] was called on this core; interrupts are off; the host-state area describes this
+/// core as it runs now, with HOST_RIP at [`exit_address`]; NMIs cause exits, or are the guest's own business; the nested tables
+/// and bitmaps grant the guest nothing that is not its own; `registers` belongs to this VMCS.
 #[inline]
-pub unsafe fn run(vmcs: &CurrentVmcs, registers: &mut Registers) -> Result<(), VmFail> {
+pub unsafe fn run(vmcs: &CurrentVmcs, registers: &mut Registers) -> Result<Outcome, VmFail> {
     // SAFETY: per contract; the stub keeps to the C calling convention.
-    match unsafe { enter(registers) } {
+    match unsafe { bulkhead_enter(registers) } {
         0 => {
             registers.launched = 1;
-            Ok(())
+            Ok(Outcome::Exited)
         }
         1 => Err(VmFail::Valid(vmcs.instruction_error())),
-        _ => Err(VmFail::Invalid),
+        2 => Err(VmFail::Invalid),
+        _ => Ok(Outcome::Kicked),
     }
 }
 
-/// Loads the guest's registers and enters it. Returns 0 after a VM exit, 1 for VMfailValid, 2 for VMfailInvalid.
-#[unsafe(naked)]
-unsafe extern "C" fn enter(registers: *mut Registers) -> u64 {
-    naked_asm!(
-        "push rbp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "push rdi",
-        "cmp [rdi + 128], rsp",
-        "je 2f",
-        "mov [rdi + 128], rsp",
-        "mov eax, {host_rsp}",
-        "vmwrite rax, rsp",
-        "2:",
-        "cmp qword ptr [rdi + 136], 0",
-        // MOV leaves the flags alone, so ZF still says "not launched" below.
-        "mov rax, [rdi + 0]",
-        "mov rcx, [rdi + 8]",
-        "mov rdx, [rdi + 16]",
-        "mov rbx, [rdi + 24]",
-        "mov rbp, [rdi + 40]",
-        "mov rsi, [rdi + 48]",
-        "mov r8, [rdi + 64]",
-        "mov r9, [rdi + 72]",
-        "mov r10, [rdi + 80]",
-        "mov r11, [rdi + 88]",
-        "mov r12, [rdi + 96]",
-        "mov r13, [rdi + 104]",
-        "mov r14, [rdi + 112]",
-        "mov r15, [rdi + 120]",
-        "mov rdi, [rdi + 56]",
-        "je 3f",
-        "vmresume",
-        "jmp 4f",
-        "3:",
-        "vmlaunch",
-        "4:",
-        // Not entered: CF for VMfailInvalid, ZF for VMfailValid. POP leaves the flags alone.
-        "pop rdi",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "mov eax, 1",
-        "jz 5f",
-        "mov eax, 2",
-        "5:",
-        "ret",
-        host_rsp = const spec::vmcs::HOST_RSP.0,
-    )
+/// Between the last look at the kick flag and the guest.
+pub(crate) fn gap() -> Gap {
+    Gap {
+        from: &raw const bulkhead_enter_look as u64,
+        to: &raw const bulkhead_enter_end as u64,
+        out: &raw const bulkhead_enter_kicked as u64,
+    }
 }
 
-/// Where the processor goes on after a VM exit, with RSP as [`enter`] left it in HOST_RSP, RFLAGS clear.
+unsafe extern "C" {
+    /// Loads the guest's registers and enters it. Returns 0 after a VM exit, 1 for VMfailValid, 2 for VMfailInvalid, 3 if the
+    /// core was kicked.
+    fn bulkhead_enter(registers: *mut Registers) -> u64;
+    static bulkhead_enter_look: u8;
+    static bulkhead_enter_end: u8;
+    static bulkhead_enter_kicked: u8;
+}
+
+global_asm!(
+    ".pushsection .text.bulkhead_enter, \"ax\", @progbits",
+    ".global bulkhead_enter, bulkhead_enter_look, bulkhead_enter_end, bulkhead_enter_kicked",
+    ".balign 16",
+    "bulkhead_enter:",
+    "push rbp",
+    "push rbx",
+    "push r12",
+    "push r13",
+    "push r14",
+    "push r15",
+    "push rdi",
+    "cmp [rdi + 128], rsp",
+    "je 2f",
+    "mov [rdi + 128], rsp",
+    "mov eax, {host_rsp}",
+    "vmwrite rax, rsp",
+    "2:",
+    // From here to the end of VMLAUNCH, an NMI goes on at `bulkhead_enter_kicked`, whatever the registers hold by then: all that
+    // is needed there is RSP, which stays as it is.
+    "bulkhead_enter_look:",
+    "cmp byte ptr gs:[{kicked}], 0",
+    "jne bulkhead_enter_kicked",
+    "cmp qword ptr [rdi + 136], 0",
+    // MOV leaves the flags alone, so ZF still says "not launched" below.
+    "mov rax, [rdi + 0]",
+    "mov rcx, [rdi + 8]",
+    "mov rdx, [rdi + 16]",
+    "mov rbx, [rdi + 24]",
+    "mov rbp, [rdi + 40]",
+    "mov rsi, [rdi + 48]",
+    "mov r8, [rdi + 64]",
+    "mov r9, [rdi + 72]",
+    "mov r10, [rdi + 80]",
+    "mov r11, [rdi + 88]",
+    "mov r12, [rdi + 96]",
+    "mov r13, [rdi + 104]",
+    "mov r14, [rdi + 112]",
+    "mov r15, [rdi + 120]",
+    "mov rdi, [rdi + 56]",
+    "je 3f",
+    "vmresume",
+    // Still in the gap: an NMI right here makes a kick of the failure, and the next try fails again.
+    "jmp 4f",
+    "3:",
+    "vmlaunch",
+    "bulkhead_enter_end:",
+    "4:",
+    // Not entered: ZF for VMfailValid, CF for VMfailInvalid.
+    "mov eax, 1",
+    "jz 5f",
+    "mov eax, 2",
+    "jmp 5f",
+    "bulkhead_enter_kicked:",
+    "mov eax, 3",
+    "5:",
+    "pop rdi",
+    "pop r15",
+    "pop r14",
+    "pop r13",
+    "pop r12",
+    "pop rbx",
+    "pop rbp",
+    "ret",
+    ".popsection",
+    host_rsp = const spec::vmcs::HOST_RSP.0,
+    kicked = const KICKED,
+);
+
+/// Where the processor goes on after a VM exit, with RSP as `bulkhead_enter` left it in HOST_RSP, RFLAGS clear.
 #[unsafe(naked)]
 unsafe extern "C" fn vm_exit() {
     naked_asm!(

@@ -11,6 +11,7 @@ pub mod core_local;
 pub mod cpuid;
 pub mod entry;
 pub mod firmware;
+mod gap;
 pub mod guest_msrs;
 pub mod idle;
 pub mod ioapic;

@@ -62,17 +62,23 @@ pub fn on_fatal(f: Fatal) {
 
 extern "C" fn trap(frame: &mut Frame) {
     let v = Vector(frame.vector as u8);
-    // An interrupt or NMI right before the HLT of `idle` is what it was to wait for.
-    if (v.0 >= 32 || v == vector::NMI) && frame.rip == crate::idle::hlt_address() {
-        frame.rip += 1;
+    if v == vector::NMI {
+        // A kick. It may strike anywhere, also where a lock is held or the registers are a guest's: it only sets its flag, and
+        // leads the core out of where that would be seen too late.
+        if let Some(core) = CoreLocal::current() {
+            core.note_kick();
+        }
+        let [hlt, mwait] = crate::idle::gaps();
+        let ways = [crate::entry::gap(), hlt, mwait].map(|gap| gap.way_out(frame.rip));
+        if let Some(rip) = ways.into_iter().flatten().next() {
+            frame.rip = rip;
+        }
+        return;
     }
     if v.0 >= 32 {
         if let Some(core) = CoreLocal::current() {
             core.note(v);
         }
-        return;
-    }
-    if v == vector::NMI {
         return;
     }
     let f = FATAL.load(Ordering::Acquire);
@@ -85,6 +91,7 @@ extern "C" fn trap(frame: &mut Frame) {
 }
 
 /// Ends the blocking of NMIs that an exit for an NMI has left behind: only IRET does (SDM vol. 3, "Handling Multiple NMIs").
+/// One that came since then is taken right here, and notes its kick.
 pub fn unblock_nmis() {
     // SAFETY: returns to the next instruction with the same stack, flags and selectors.
     unsafe {
@@ -199,5 +206,16 @@ mod tests {
             ];
             assert_eq!(u32::from_le_bytes(n), u32::from(v));
         }
+    }
+    #[test]
+    fn each_gap_ends_with_the_instruction_that_it_guards() {
+        let last = |gap: crate::gap::Gap, n: usize| {
+            // SAFETY: reads code of this test binary.
+            unsafe { core::slice::from_raw_parts((gap.to as *const u8).sub(n), n) }
+        };
+        let [hlt, mwait] = crate::idle::gaps();
+        assert_eq!(last(crate::entry::gap(), 3), [0x0f, 0x01, 0xc2], "VMLAUNCH");
+        assert_eq!(last(hlt, 1), [0xf4], "HLT");
+        assert_eq!(last(mwait, 3), [0x0f, 0x01, 0xc9], "MWAIT");
     }
 }

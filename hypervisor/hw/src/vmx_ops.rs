@@ -137,12 +137,39 @@ fn outcome(carry: u8, zero: u8) -> Result<(), VmFail> {
     Ok(())
 }
 
+/// # Safety
+/// The core is in VMX root operation; `region` is a frame for a VMCS and nothing else.
+#[inline]
+unsafe fn vmclear(region: Hpa) -> Result<(), VmFail> {
+    let (carry, zero): (u8, u8);
+    // SAFETY: per contract.
+    unsafe {
+        asm!("vmclear [{}]", "setc {}", "setz {}", in(reg) &raw const region.0,
+            out(reg_byte) carry, out(reg_byte) zero, options(nostack));
+    }
+    outcome(carry, zero)
+}
+
+/// # Safety
+/// As for [`vmclear`]; the VMCS is active on no other core.
+#[inline]
+unsafe fn vmptrld(region: Hpa) -> Result<(), VmFail> {
+    let (carry, zero): (u8, u8);
+    // SAFETY: per contract.
+    unsafe {
+        asm!("vmptrld [{}]", "setc {}", "setz {}", in(reg) &raw const region.0,
+            out(reg_byte) carry, out(reg_byte) zero, options(nostack));
+    }
+    outcome(carry, zero)
+}
+
 /// No field has this encoding: bit 31 is reserved (SDM vol. 3, "Field Encoding in VMCS").
 const NO_FIELD: u32 = u32::MAX;
 
-/// The VMCS that is current on this core.
+/// A VMCS that is active on this core. A core may have several, of which one is current.
 ///
-/// Not `Send`: VMREAD and VMWRITE reach the current VMCS of the core that executes them.
+/// Not `Send`: VMREAD and VMWRITE reach the current VMCS of the core that executes them, and one that is active on a core may be
+/// in that core's caches only.
 #[derive(Debug)]
 pub struct CurrentVmcs {
     region: Hpa,
@@ -158,22 +185,15 @@ impl CurrentVmcs {
     /// As VMCLEAR and VMPTRLD have it.
     ///
     /// # Safety
-    /// The core is in VMX root operation; `region` is a frame of this VMCS's own with the revision in its first 31 bits;
-    /// at most one `CurrentVmcs` is used on a core at a time.
-    pub unsafe fn load(region: Hpa) -> Result<Self, VmFail> {
-        let (mut carry, mut zero): (u8, u8);
+    /// The core is in VMX root operation and stays so for as long as this value lives; `region` is a frame of this VMCS's own
+    /// with the revision in its first 31 bits; the value's other methods are used only while it is current: no other was made
+    /// current since, but for [`CurrentVmcs::make_current`] and [`CurrentVmcs::clear`], which may be used at any time.
+    pub unsafe fn new(region: Hpa) -> Result<Self, VmFail> {
         // SAFETY: per contract.
         unsafe {
-            asm!("vmclear [{}]", "setc {}", "setz {}", in(reg) &raw const region.0,
-                out(reg_byte) carry, out(reg_byte) zero, options(nostack));
+            vmclear(region)?;
+            vmptrld(region)?;
         }
-        outcome(carry, zero)?;
-        // SAFETY: per contract.
-        unsafe {
-            asm!("vmptrld [{}]", "setc {}", "setz {}", in(reg) &raw const region.0,
-                out(reg_byte) carry, out(reg_byte) zero, options(nostack));
-        }
-        outcome(carry, zero)?;
         Ok(Self {
             region,
             failed: Cell::new(NO_FIELD),
@@ -181,18 +201,27 @@ impl CurrentVmcs {
         })
     }
 
-    /// Writes the VMCS back to its region and makes it inactive, so that the frame can be used for other things.
+    /// Makes it current again, after another was.
+    ///
+    /// # Errors
+    /// As VMPTRLD has it.
+    ///
+    /// # Safety
+    /// As for [`CurrentVmcs::new`]; whichever other one is displaced by this is not used until it is made current again.
+    #[inline]
+    pub unsafe fn make_current(&self) -> Result<(), VmFail> {
+        // SAFETY: per contract; the region is this value's own since `new`.
+        unsafe { vmptrld(self.region) }
+    }
+
+    /// Writes the VMCS back to its region and makes it inactive and not launched, so that another core may have it, or the
+    /// frame be used for other things. Of this value's methods, only [`CurrentVmcs::make_current`] may follow.
     ///
     /// # Errors
     /// As VMCLEAR has it.
-    pub fn clear(self) -> Result<(), VmFail> {
-        let (carry, zero): (u8, u8);
-        // SAFETY: `load`'s contract holds for as long as this value lives.
-        unsafe {
-            asm!("vmclear [{}]", "setc {}", "setz {}", in(reg) &raw const self.region.0,
-                out(reg_byte) carry, out(reg_byte) zero, options(nostack));
-        }
-        outcome(carry, zero)
+    pub fn clear(&mut self) -> Result<(), VmFail> {
+        // SAFETY: `new`'s contract holds for as long as this value lives.
+        unsafe { vmclear(self.region) }
     }
 
     /// The last field whose read or write failed since the last call: a bug of ours. Reads gave zero.
@@ -222,7 +251,7 @@ impl vmx::Vmcs for CurrentVmcs {
     fn read(&self, field: Field) -> u64 {
         let value: u64;
         // One branch, taken when all is well, is all that the check costs: fields are read on every exit.
-        // SAFETY: a VMCS is current per `load`; VMREAD of any field number is harmless. The pointer is to our own cell.
+        // SAFETY: a VMCS is current per `new`; VMREAD of any field number is harmless. The pointer is to our own cell.
         unsafe {
             asm!(
                 "vmread {value}, {field}",
@@ -239,7 +268,7 @@ impl vmx::Vmcs for CurrentVmcs {
 
     #[inline]
     fn write(&mut self, field: Field, value: u64) {
-        // SAFETY: a VMCS is current per `load`. What is written decides what the guest may do: `vmx` makes those
+        // SAFETY: a VMCS is current per `new`. What is written decides what the guest may do: `vmx` makes those
         // values from the capabilities and the plan, and its checker judges them. The pointer is to our own cell.
         unsafe {
             asm!(
