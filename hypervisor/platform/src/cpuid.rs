@@ -45,6 +45,8 @@ pub struct Facts {
 pub struct Dynamic {
     /// APIC id of the vCPU
     pub apic_id: u32,
+    /// Its local APIC is on, by IA32_APIC_BASE
+    pub apic_enabled: bool,
     /// CR4.OSXSAVE of the guest
     pub osxsave: bool,
     /// XCR0 of the guest
@@ -151,6 +153,10 @@ impl CpuidPolicy {
         match (leaf, subleaf) {
             (leaf::FEATURES, _) => {
                 r[EBX] |= now.apic_id << 24;
+                // "Enabling or Disabling the Local APIC": the bit goes with the APIC.
+                if !now.apic_enabled {
+                    r[EDX] &= !Leaf1Edx::APIC.bits();
+                }
                 if now.osxsave {
                     r[ECX] |= Leaf1Ecx::OSXSAVE.bits();
                 }
@@ -180,6 +186,7 @@ impl CpuidPolicy {
     fn answer(&self, leaf: u32, subleaf: u32) -> Registers {
         let now = Dynamic {
             apic_id: 0,
+            apic_enabled: true,
             osxsave: false,
             xcr0: 0,
         };
@@ -309,3 +316,5 @@ fn hypervisor(leaf: u32) -> Registers {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod topology_tests;

@@ -126,6 +126,7 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
         // What does not hang on the vCPU: its APIC id is elsewhere in this leaf.
         let any = Dynamic {
             apic_id: 0,
+            apic_enabled: true,
             osxsave: false,
             xcr0: 1,
         };

@@ -2,6 +2,7 @@
 
 use crate::interrupts::done;
 use crate::{Vcpu, Vm, control};
+use devices::lapic::Mode;
 use exits::{Answer, Event, Exit, Stop, SystemWrite};
 use seam::{GuestMem, SerialLine};
 use spec::cpu::{Gpr, Gprs, vector};
@@ -82,6 +83,7 @@ fn cpuid<M, L>(vm: &Vm<M, L>, vcpu: &Vcpu, gprs: &mut Gprs) -> Answer {
         gprs.get(Gpr::Rcx) as u32,
         platform::cpuid::Dynamic {
             apic_id: vcpu.index,
+            apic_enabled: vcpu.lapic.mode() != Mode::Disabled,
             osxsave: vcpu.osxsave,
             xcr0: vcpu.xcr0,
         },

@@ -107,9 +107,10 @@ const LEAF_7_ECX: u32 = bits!(Leaf7Ecx: PREFETCHWT1 AVX512_VBMI UMIP AVX512_VBMI
 
 /// FSRM is promised together with IA32_MISC_ENABLE bit 0, which the MSR policy keeps set. MD_CLEAR tells what VERW
 /// does, which needs no MSR. IBRS, STIBP and SSBD let a guest protect its parts from each other, which it cannot do without:
-/// Linux says so on Skylake ("vulnerable to RETBleed attacks, data leaks possible"). The hypervisor sets nothing in
-/// SPEC_CTRL for itself, so the guest's value stays in force in the hypervisor too, which it can slow down and no more;
-/// a guest starts with zero. Not shown:
+/// Linux says so on Skylake ("vulnerable to RETBleed attacks, data leaks possible"). Where root
+/// wants a value of its own in SPEC_CTRL (`processor::hygiene` says which), it is exchanged at each exit and entry;
+/// elsewhere the guest's stays in force in root, which it can slow down and no more. A guest starts with zero. Not
+/// shown:
 /// - L1D_FLUSH: for hypervisors, which a guest cannot be.
 /// - ARCH_CAPABILITIES: some of its bits speak to hypervisors, so each needs a judgement of its own; without it guests
 ///   protect themselves by the older means.

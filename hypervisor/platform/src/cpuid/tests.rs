@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 use spec::cpuid::XSTATE_ALIGNED;
 
-const FACTS: Facts = Facts {
+pub(super) const FACTS: Facts = Facts {
     tsc: Hz(2_600_000_000),
     vcpus: 1,
     xsaves: true,
@@ -12,13 +12,14 @@ const FACTS: Facts = Facts {
 };
 const NOW: Dynamic = Dynamic {
     apic_id: 0,
+    apic_enabled: true,
     osxsave: false,
     xcr0: 7,
 };
 
 /// A processor that has everything that this leaf-by-leaf sketch of a server of 2019 needs: all feature bits, XSAVE
 /// states up to AVX-512 and beyond with their true sizes and offsets.
-fn rich(leaf: u32, subleaf: u32) -> Registers {
+pub(super) fn rich(leaf: u32, subleaf: u32) -> Registers {
     match (leaf, subleaf) {
         (leaf::VENDOR, _) => [0x1f, 0x756e_6547, 0x6c65_746e, 0x4965_6e69],
         (leaf::FEATURES, _) => [0x0005_0657, 0x0710_0800, u32::MAX, u32::MAX],
@@ -189,6 +190,7 @@ fn the_state_of_the_vcpu_is_added() {
     let p = policy(FACTS);
     let now = Dynamic {
         apic_id: 5,
+        apic_enabled: true,
         osxsave: true,
         xcr0: 7,
     };
@@ -196,6 +198,19 @@ fn the_state_of_the_vcpu_is_added() {
     assert_eq!((r[EBX], r[ECX] >> 27 & 1), (0x0500_0800, 1));
     assert_eq!(p.lookup(1, u32::MAX, now), r, "leaf 1 has no subleafs");
     assert_eq!(p.lookup(0xb, 0, now), [0, 1, 0x100, 5]);
+}
+
+/// SDM vol. 3, "Enabling or Disabling the Local APIC".
+#[test]
+fn the_feature_bit_of_the_local_apic_goes_when_it_is_switched_off() {
+    let p = policy(FACTS);
+    let off = Dynamic {
+        apic_enabled: false,
+        ..NOW
+    };
+    let (on, off) = (p.lookup(1, 0, NOW), p.lookup(1, 0, off));
+    assert_eq!(on[EDX] ^ off[EDX], Leaf1Edx::APIC.bits());
+    assert_eq!((on[EAX], on[EBX], on[ECX]), (off[EAX], off[EBX], off[ECX]));
 }
 
 #[test]
@@ -390,13 +405,13 @@ proptest! {
         vcpus in any::<u8>(),
         leaf in prop_oneof![0..0x20u32, 0x8000_0000..0x8000_0010u32, any::<u32>()],
         subleaf in prop_oneof![0..10u32, any::<u32>()],
-        now in (any::<u32>(), any::<bool>(), any::<u64>()),
+        now in any::<(u32, bool, bool, u64)>(),
     ) {
         let host = |leaf: u32, subleaf: u32| {
             seed.map(|s| s.wrapping_mul(leaf | 1).rotate_left(subleaf & 31) ^ s)
         };
         let p = CpuidPolicy::new(&host, Facts { tsc: Hz(hz), vcpus, ..FACTS });
-        let now = Dynamic { apic_id: now.0, osxsave: now.1, xcr0: now.2 };
+        let now = Dynamic { apic_id: now.0, apic_enabled: now.1, osxsave: now.2, xcr0: now.3 };
         let shown = p.lookup(leaf, subleaf, now);
         if leaf == 7 && subleaf == 0 {
             prop_assert_eq!(shown[EBX] & !host(7, 0)[EBX], 2 & !host(7, 0)[EBX]);

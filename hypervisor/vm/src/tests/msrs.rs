@@ -35,6 +35,16 @@ fn cpuid_reads_and_leaves_32_bits_of_four_registers() {
 }
 
 #[test]
+fn cpuid_follows_the_local_apics_enable_bit() {
+    let mut m = Machine::new(2);
+    let shown = |m: &mut Machine, i| cpuid(m, i, 1, 0)[3] >> 9 & 1;
+    m.vcpus[1].lapic.set_base_msr(0xfee0_0000).unwrap();
+    assert_eq!([0, 1].map(|i| shown(&mut m, i)), [1, 0]);
+    m.vcpus[1].lapic.set_base_msr(0xfee0_0800).unwrap();
+    assert_eq!(shown(&mut m, 1), 1);
+}
+
+#[test]
 fn cpuid_follows_cr4_and_xcr0() {
     let mut m = Machine::new(1);
     let osxsave = |m: &mut Machine| cpuid(m, 0, 1, 0)[2] >> 27 & 1;
