@@ -1,19 +1,18 @@
 //! A plan as config text, each key written out.
 
 use crate::units::Bytes;
-use crate::{Format, Plan, Start, Vm};
+use crate::{Format, Plan, Smt, Start, Vm};
 use core::fmt::{self, Write};
 
 /// The config that reads as this plan.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, vm) in self.vms.iter().enumerate() {
-            if index > 0 {
-                f.write_char('\n')?;
-            }
-            write!(f, "{vm}")?;
-        }
-        Ok(())
+        let smt = match self.smt {
+            Smt::Off => "off",
+            Smt::Share => "share",
+        };
+        writeln!(f, "smt = {}\nstatistics = {}", Quotes(smt), self.statistics)?;
+        self.vms.iter().try_for_each(|vm| write!(f, "\n{vm}"))
     }
 }
 
@@ -45,7 +44,21 @@ impl fmt::Display for Vm {
         if !self.cmdline.is_empty() {
             writeln!(f, "cmdline = {}", Quotes(&self.cmdline))?;
         }
-        writeln!(f, "memory = \"{}\"", Bytes(self.memory))
+        if !self.modules.is_empty() {
+            writeln!(f, "modules = [")?;
+            for module in &self.modules {
+                let (file, cmdline) = (Quotes(&module.path), Quotes(&module.cmdline));
+                writeln!(f, "    {{ file = {file}, cmdline = {cmdline} }},")?;
+            }
+            writeln!(f, "]")?;
+        }
+        writeln!(f, "memory = \"{}\"", Bytes(self.memory))?;
+        writeln!(f, "vcpus = {}", self.vcpus)?;
+        if let Some(cores) = &self.cores {
+            // A list of integers is written as Rust writes it.
+            writeln!(f, "cores = {cores:?}")?;
+        }
+        writeln!(f, "autostart = {}", self.autostart)
     }
 }
 

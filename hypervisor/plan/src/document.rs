@@ -1,20 +1,24 @@
 //! The config as a whole.
 
+use crate::claims::Claims;
 use crate::file::Look;
 use crate::refusal::{Finding, Findings, Refusal, Refused};
-use crate::table::{Table, type_of};
-use crate::units::Bytes;
-use crate::value::MEMORY_STEP;
-use crate::{Facts, Plan, Vm, syntax, text, vm};
-use alloc::collections::BTreeMap;
-use alloc::collections::btree_map::Entry;
+use crate::table::{self, Table, type_of};
+use crate::{Facts, Plan, Smt, Vm, syntax, text, vm};
 use alloc::format;
 use alloc::vec::Vec;
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Virtual machines that this version runs.
-pub const MAX_VMS: usize = 1;
+pub const MAX_VMS: usize = 64;
+
+/// The keys of the whole file.
+pub(crate) const KEYS: &[&str] = &["smt", "statistics", "vm"];
+/// Keys that are not among them because they belong below `[[vm]]`.
+const OF_A_VM: (&[&str], &str) = (vm::KEYS, "write it below the `[[vm]]` that it is for");
+
+const SMT: &[(&str, Smt)] = &[("off", Smt::Off), ("share", Smt::Share)];
+const STATISTICS: &str = "statistics = true";
 
 /// A whole config that would be right but for its paths.
 const EXAMPLE: &str = "the least that is needed is
@@ -46,7 +50,7 @@ pub fn parse(text: &str, file_name: &str, facts: &Facts<'_>) -> Result<Plan, Ref
         ));
     }
     let mut findings = Findings::default();
-    let vms = vms(
+    let plan = plan(
         root.get_ref(),
         &Look {
             facts,
@@ -54,18 +58,41 @@ pub fn parse(text: &str, file_name: &str, facts: &Facts<'_>) -> Result<Plan, Ref
         },
         &mut findings,
     );
-    match vms {
-        Ok(vms) if findings.is_empty() => Ok(Plan {
-            smt: crate::Smt::Off,
-            statistics: false,
-            vms,
-        }),
+    match plan {
+        Ok(plan) if findings.is_empty() => Ok(plan),
         _ => Err(Refusal::new(file_name, text, findings.into_inner())),
     }
 }
 
-fn vms(root: &DeTable<'_>, look: &Look<'_>, findings: &mut Findings) -> Result<Vec<Vm>, Refused> {
-    let root = Table::new(root, 0..0, "the file", &["vm"], findings);
+fn plan(root: &DeTable<'_>, look: &Look<'_>, findings: &mut Findings) -> Result<Plan, Refused> {
+    let root = Table::new(root, 0..0, "the file", KEYS, OF_A_VM, findings);
+    let smt = root
+        .get("smt")
+        .map(|value| table::choice(value, "smt", SMT, findings))
+        .transpose();
+    let statistics = root
+        .get("statistics")
+        .map(|value| table::boolean(value, "statistics", STATISTICS, findings))
+        .transpose();
+    let mut claims = Claims::default();
+    let vms = vms(&root, look, &mut claims, findings)?;
+    // A word that means nothing leaves the numbers of cores without a meaning, too.
+    let smt = smt?.unwrap_or_default();
+    claims.judge(smt, look.facts, findings);
+    Ok(Plan {
+        smt,
+        statistics: statistics?.unwrap_or(false),
+        vms: vms.into_iter().collect::<Result<_, _>>()?,
+    })
+}
+
+/// Each VM that could be read, and what it claims.
+fn vms(
+    root: &Table<'_>,
+    look: &Look<'_>,
+    claims: &mut Claims,
+    findings: &mut Findings,
+) -> Result<Vec<Result<Vm, Refused>>, Refused> {
     let Some(tables) = root.get("vm") else {
         return Err(root.missing("vm", findings, || {
             Finding::new("there is no virtual machine in this file", 0..0).mend(EXAMPLE)
@@ -79,8 +106,6 @@ fn vms(root: &DeTable<'_>, look: &Look<'_>, findings: &mut Findings) -> Result<V
         ));
     };
     let mut vms = Vec::new();
-    let mut names = BTreeMap::new();
-    let mut memory = 0u64;
     for (index, table) in tables.enumerate() {
         let DeValue::Table(keys) = table.get_ref() else {
             return Err(findings.add(
@@ -89,71 +114,18 @@ fn vms(root: &DeTable<'_>, look: &Look<'_>, findings: &mut Findings) -> Result<V
                     .mend("write `[[vm]]` and the keys of the VM below it"),
             ));
         };
-        let read = vm::read(keys, table.span(), look, findings);
-        if let Some(name) = read.name {
-            match names.entry(name.get_ref().clone()) {
-                Entry::Vacant(entry) => {
-                    entry.insert(name.span());
-                }
-                Entry::Occupied(first) => {
-                    findings.add(
-                        Finding::new(
-                            format!("two VMs are called \"{}\"", name.get_ref()),
-                            name.span(),
-                        )
-                        .label("here again")
-                        .related(first.get().clone(), "first here")
-                        .mend("give each VM a name of its own"),
-                    );
-                }
-            }
-        }
-        if let Some(asked) = read.memory {
-            memory_of_machine(&mut memory, &asked, look.facts.memory, findings);
-        }
         if index == MAX_VMS {
-            findings.add(
-                Finding::new("this version runs one virtual machine", table.span())
+            return Err(findings.add(
+                Finding::new(format!("there are more than {MAX_VMS} VMs"), table.span())
                     .label("this is one too many")
-                    .mend("keep one [[vm]]; put a # before the lines of the others"),
-            );
+                    .mend(format!(
+                        "keep {MAX_VMS}; put a # before the lines of the others"
+                    )),
+            ));
         }
+        let read = vm::read(keys, table.span(), look, findings);
+        claims.add(&read, findings);
         vms.push(read.vm);
     }
-    vms.into_iter().collect()
-}
-
-/// Adds what a VM asks for to `sum` and holds it against what the machine has.
-fn memory_of_machine(
-    sum: &mut u64,
-    asked: &Spanned<u64>,
-    has: Option<u64>,
-    findings: &mut Findings,
-) {
-    let before = *sum;
-    *sum = before.saturating_add(*asked.get_ref());
-    let Some(has) = has.filter(|has| *sum > *has) else {
-        return;
-    };
-    // Whole steps only: a VM can have no part of one.
-    let has = has - has % MEMORY_STEP;
-    let left = has.saturating_sub(before);
-    let finding = Finding::new("this machine does not have that much memory", asked.span());
-    let (asks, has, left_shown) = (Bytes(*asked.get_ref()), Bytes(has), Bytes(left));
-    let finding = match before {
-        0 => finding.label(format!("asks {asks}; this machine has {has} for guests")),
-        _ => finding
-            .label(format!("asks {asks}; {left_shown} are left for it"))
-            .note(format!(
-                "{has} for guests - {} for the VMs above = {left_shown}",
-                Bytes(before)
-            )),
-    };
-    findings.add(match left {
-        0 => finding.mend("leave this VM out, or use a machine with more memory"),
-        _ => finding.mend(format!(
-            "ask for {} or less, or use a machine with more memory",
-            Bytes(left)
-        )),
-    });
+    Ok(vms)
 }

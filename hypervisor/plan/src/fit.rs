@@ -5,33 +5,34 @@ use crate::layout::{self, HOLE};
 use crate::refusal::{Finding, Findings};
 use crate::units::Bytes;
 use crate::value::MEMORY_STEP;
+use alloc::borrow::ToOwned;
 use alloc::format;
 use spec::Gpa;
 use toml::Spanned;
 
-/// Checks that kernel and initrd fit into the RAM below 4 GiB, where the boot protocols want them. That is
+/// Checks that the kernel, and what else is handed over, `rest`, with its name, fit into the RAM below 4 GiB, where the boot protocols want them. That is
 /// necessary, not sufficient: what a kernel needs to unpack itself is in its header, which the loader reads.
 pub(crate) fn files(
     kernel: Option<u64>,
-    initrd: Option<u64>,
+    rest: Option<(&str, u64)>,
     memory: &Spanned<u64>,
     findings: &mut Findings,
 ) {
     let Some(kernel) = kernel else { return };
-    let sum = kernel.saturating_add(initrd.unwrap_or(0));
+    let sum = kernel.saturating_add(rest.map_or(0, |(_, size)| size));
     let hole = HOLE.end - HOLE.start;
     let low = (*memory.get_ref()).min(layout::LOW_RAM_LIMIT);
     let room = low.saturating_sub(hole);
     if sum <= room {
         return;
     }
-    let (what, files) = match initrd {
-        Some(initrd) => (
-            "kernel and initrd do not fit into the VM's memory",
-            format!("kernel {kernel} + initrd {initrd} = {sum} bytes"),
+    let (what, files) = match rest {
+        Some((rest, size)) => (
+            format!("kernel and {rest} do not fit into the VM's memory"),
+            format!("kernel {kernel} + {rest} {size} = {sum} bytes"),
         ),
         None => (
-            "the kernel does not fit into the VM's memory",
+            "the kernel does not fit into the VM's memory".to_owned(),
             format!("kernel {kernel} bytes"),
         ),
     };

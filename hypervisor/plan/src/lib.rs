@@ -6,6 +6,7 @@ extern crate alloc;
 
 pub mod bundle;
 mod canonical;
+mod claims;
 mod cores;
 mod document;
 mod excerpt;
@@ -15,6 +16,7 @@ mod fit;
 mod format;
 pub mod layout;
 mod model;
+mod modules;
 mod nearest;
 mod placement;
 mod refusal;

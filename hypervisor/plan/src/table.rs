@@ -22,12 +22,14 @@ pub(crate) struct Table<'t> {
 }
 
 impl<'t> Table<'t> {
-    /// Looks at a table and names each key in it that is not one of `keys`.
+    /// Looks at a table and names each key in it that is not one of `keys`. `elsewhere` holds keys that have their
+    /// place in another table, and says where.
     pub(crate) fn new(
         table: &'t DeTable<'t>,
         at: Range<usize>,
         what: &'static str,
         keys: &'static [&'static str],
+        (elsewhere, where_else): (&[&str], &str),
         findings: &mut Findings,
     ) -> Self {
         let mut meant = Vec::new();
@@ -35,7 +37,10 @@ impl<'t> Table<'t> {
             .keys()
             .filter(|key| !keys.contains(&key.get_ref().as_ref()))
         {
-            let near = nearest(key.get_ref(), keys).filter(|near| !table.contains_key(*near));
+            let strays = elsewhere.contains(&key.get_ref().as_ref());
+            let near = nearest(key.get_ref(), keys)
+                .filter(|_| !strays)
+                .filter(|near| !table.contains_key(*near));
             let finding = Finding::new(
                 format!("unknown key `{}` in {what}", quoted(key.get_ref())),
                 key.span(),
@@ -44,6 +49,7 @@ impl<'t> Table<'t> {
                 Some(near) => finding
                     .label("unknown key")
                     .mend(format!("did you mean `{near}`?")),
+                None if strays => finding.label("not a key of this table").mend(where_else),
                 None => finding
                     .label("unknown key")
                     .mend(format!("known keys: {}", keys.join(", "))),
@@ -119,6 +125,32 @@ pub(crate) fn string<'t>(
         .get_ref()
         .as_str()
         .ok_or_else(|| wrong_type(value, key, "a string", example, findings))
+}
+
+/// The integer that a value is, or `None` if it is none of 32 bits; `example` is a line that would be right.
+pub(crate) fn integer(
+    value: &Spanned<DeValue<'_>>,
+    key: &str,
+    example: &str,
+    findings: &mut Findings,
+) -> Result<Option<u32>, Refused> {
+    match value.get_ref() {
+        DeValue::Integer(number) => Ok(u32::from_str_radix(number.as_str(), number.radix()).ok()),
+        _ => Err(wrong_type(value, key, "an integer", example, findings)),
+    }
+}
+
+/// Whether a value is true; `example` is a line that would be right.
+pub(crate) fn boolean(
+    value: &Spanned<DeValue<'_>>,
+    key: &str,
+    example: &str,
+    findings: &mut Findings,
+) -> Result<bool, Refused> {
+    value
+        .get_ref()
+        .as_bool()
+        .ok_or_else(|| wrong_type(value, key, "true or false", example, findings))
 }
 
 /// The refusal of a value of another type.

@@ -1,22 +1,37 @@
 //! One `[[vm]]` table to a [`Vm`].
 
 use crate::file::{self, File, Look};
+use crate::modules::Modules;
 use crate::refusal::{Finding, Findings, Refused};
 use crate::table::Table;
-use crate::{Format, Start, Vm, fit, format, value};
+use crate::{Format, Start, Vm, cores, document, fit, format, modules, table, value};
 use alloc::string::String;
 use core::ops::Range;
 use toml::Spanned;
 use toml::de::DeTable;
 
 /// The keys of `[[vm]]`, in the order in which they are documented.
-const KEYS: &[&str] = &[
-    "name", "kernel", "format", "load", "start", "initrd", "cmdline", "memory",
+pub(crate) const KEYS: &[&str] = &[
+    "name",
+    "kernel",
+    "format",
+    "load",
+    "start",
+    "initrd",
+    "cmdline",
+    "modules",
+    "memory",
+    "vcpus",
+    "cores",
+    "autostart",
 ];
+/// Keys that are not among them because they belong to the whole file.
+const OF_THE_FILE: (&[&str], &str) = (document::KEYS, "write it above the first `[[vm]]`");
 
 const NAME: &str = r#"name = "debian""#;
 const KERNEL: &str = r#"kernel = "debian/vmlinuz""#;
 const INITRD: &str = r#"initrd = "debian/initrd.img""#;
+const AUTOSTART: &str = "autostart = false";
 const MEMORY: &str = r#"memory = "256 MiB""#;
 
 /// What was read of one `[[vm]]`: the VM, and apart from it what checks across VMs look at.
@@ -24,6 +39,7 @@ pub(crate) struct Read {
     pub(crate) vm: Result<Vm, Refused>,
     pub(crate) name: Option<Spanned<String>>,
     pub(crate) memory: Option<Spanned<u64>>,
+    pub(crate) cores: Option<cores::Wish>,
 }
 
 /// Reads one `[[vm]]` whose header is at `at`.
@@ -33,7 +49,7 @@ pub(crate) fn read(
     look: &Look<'_>,
     findings: &mut Findings,
 ) -> Read {
-    let table = Table::new(keys, at, "[[vm]]", KEYS, findings);
+    let table = Table::new(keys, at, "[[vm]]", KEYS, OF_THE_FILE, findings);
     let name = match table.get("name") {
         Some(text) => value::name(text, findings),
         None => Err(table.missing_line("name", NAME, findings)),
@@ -51,38 +67,57 @@ pub(crate) fn read(
         .map(|text| value::cmdline(text, findings))
         .transpose();
     let format = format::read(&table, findings);
+    let modules = modules::read(&table, format.as_ref().ok().copied(), look, findings);
     let memory = match table.get("memory") {
         Some(text) => value::memory(text, findings),
         None => Err(table.missing_line("memory", MEMORY, findings)),
     };
+    let cores = cores::read(&table, findings);
+    let autostart = table
+        .get("autostart")
+        .map(|value| table::boolean(value, "autostart", AUTOSTART, findings))
+        .transpose();
 
-    if let (Ok(kernel), Ok(initrd)) = (&kernel, &initrd) {
+    if let (Ok(kernel), Ok(initrd), Ok(modules)) = (&kernel, &initrd, &modules) {
         files_agree(kernel, initrd.as_ref(), findings);
         if let (Ok(format), Ok(memory)) = (&format, &memory) {
-            files_fit(&table, *format, kernel, initrd.as_ref(), memory, findings);
+            let rest = rest(initrd.as_ref(), modules);
+            files_fit(&table, *format, kernel, rest, memory, findings);
         }
     }
 
-    let (placed_name, placed_memory) = (name.as_ref().ok().cloned(), memory.as_ref().ok().cloned());
+    let claims = (
+        name.as_ref().ok().cloned(),
+        memory.as_ref().ok().cloned(),
+        cores.as_ref().ok().cloned(),
+    );
     let whole = || {
+        let cores = cores?;
         Ok(Vm {
             name: name?.into_inner(),
             kernel: kernel?.path,
             format: format?,
             initrd: initrd?.map(|file| file.path),
             cmdline: cmdline?.unwrap_or_default(),
-            modules: alloc::vec::Vec::new(),
+            modules: modules?.list,
             memory: memory?.into_inner(),
-            vcpus: 1,
-            cores: None,
-            autostart: true,
+            vcpus: cores.vcpus,
+            cores: cores.dedicated(),
+            autostart: autostart?.unwrap_or(true),
         })
     };
     Read {
         vm: whole(),
-        name: placed_name,
-        memory: placed_memory,
+        name: claims.0,
+        memory: claims.1,
+        cores: claims.2,
     }
+}
+
+/// What is handed over beside the kernel, if it is known how much: its name and its bytes.
+fn rest(initrd: Option<&File>, modules: &Modules) -> Option<(&'static str, u64)> {
+    let initrd = initrd.and_then(|initrd| Some(("initrd", initrd.size?)));
+    initrd.or(modules.size.map(|size| ("modules", size)))
 }
 
 fn files_agree(kernel: &File, initrd: Option<&File>, findings: &mut Findings) {
@@ -101,10 +136,20 @@ fn files_fit(
     table: &Table<'_>,
     format: Format,
     kernel: &File,
-    initrd: Option<&File>,
+    rest: Option<(&'static str, u64)>,
     memory: &Spanned<u64>,
     findings: &mut Findings,
 ) {
+    if format == Format::Multiboot && table.get("initrd").is_some() {
+        findings.add(
+            Finding::new(
+                "`initrd` has no meaning for a Multiboot kernel",
+                table.place("initrd"),
+            )
+            .label("Multiboot hands over modules")
+            .mend("write it as a module: `modules = [\"path\"]`"),
+        );
+    }
     if let Format::Flat { load, start } = format {
         for key in ["initrd", "cmdline"] {
             if start == Start::Real && table.get(key).is_some() {
@@ -125,10 +170,5 @@ fn files_fit(
             return;
         }
     }
-    fit::files(
-        kernel.size,
-        initrd.and_then(|file| file.size),
-        memory,
-        findings,
-    );
+    fit::files(kernel.size, rest, memory, findings);
 }

@@ -43,6 +43,9 @@ fn hostile_texts_are_refused_in_little_stack_and_time() {
         filled("[[vm]]\n", "m", "=1"),
         filled("[[vm]]\n", " ", "memory=1"),
         filled("[[vm]]\nname=1", "\n", "\n[[vm]]\nname=1"),
+        filled("[[vm]]\ncores=[", "1,", "]"),
+        filled("[[vm]]\nmodules=[", "{},", "]"),
+        filled("", "[[vm]]\ncores=[1]\n", ""),
         many_keys,
     ];
     for text in texts {

@@ -1,6 +1,6 @@
 //! What holds for any text and any plan.
 
-use plan::{Facts, Format, Plan, Start, Vm};
+use plan::{Cores, Facts, Format, MAX_VCPUS, Module, Plan, Smt, Start, Vm};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -36,11 +36,21 @@ fn some_size(path: &str) -> Option<u64> {
     }
 }
 
+/// A file for each path, none of them missing or large.
+fn small_size(path: &str) -> Option<u64> {
+    Some(1 + ((path.len() as u64) << 16))
+}
+
 /// What may be known beside the text.
-fn facts((memory, ask): (Option<u64>, bool)) -> Facts<'static> {
+type Known = (Option<u64>, Option<(u8, u8)>, bool);
+
+fn facts((memory, cores, ask): Known) -> Facts<'static> {
     Facts {
         memory,
-        cores: None,
+        cores: cores.map(|(physical, more)| Cores {
+            physical: u32::from(physical),
+            threads: u32::from(physical) + u32::from(more),
+        }),
         files: ask.then_some(&some_size as _),
     }
 }
@@ -62,7 +72,13 @@ fn format(memory: u64) -> impl Strategy<Value = Format> {
     };
     let main = (0x10_0000, memory.min(0xc000_0000));
     prop_oneof![
-        select(vec![Format::Auto, Format::BzImage, Format::Elf64]),
+        select(vec![
+            Format::Auto,
+            Format::BzImage,
+            Format::Elf64,
+            Format::Pvh,
+            Format::Multiboot
+        ]),
         flat(Start::Real, 0, 0xa_0000),
         flat(Start::Long, 0, 0xa_0000),
         flat(Start::Protected, main.0, main.1),
@@ -70,26 +86,19 @@ fn format(memory: u64) -> impl Strategy<Value = Format> {
     ]
 }
 
-fn valid() -> impl Strategy<Value = Plan> {
+fn modules() -> impl Strategy<Value = Vec<Module>> {
+    let module = (path(), "[ -~]{0,40}").prop_map(|(path, cmdline)| Module { path, cmdline });
+    vec(module, 0..4)
+}
+
+/// One VM, its vCPUs shared.
+fn vm() -> impl Strategy<Value = Vm> {
     // The whole range of sizes and, more often, the small ones.
     let memory = prop_oneof![1..=512u64, 1..=(1u64 << 19)].prop_map(|steps| steps << 21);
-    memory
-        .prop_flat_map(|memory| {
-            (
-                name(),
-                path(),
-                format(memory),
-                proptest::option::of(path()),
-                "[ -~]{0,2047}",
-                Just(memory),
-            )
-        })
-        .prop_filter("one file cannot be both", |(_, kernel, _, initrd, ..)| {
-            !initrd
-                .as_ref()
-                .is_some_and(|initrd| initrd.eq_ignore_ascii_case(kernel))
-        })
-        .prop_map(|(name, kernel, format, initrd, cmdline, memory)| {
+    let kernel = memory.prop_flat_map(|memory| (path(), format(memory), Just(memory)));
+    let rest = (proptest::option::of(path()), "[ -~]{0,2047}", modules());
+    (kernel, rest, name(), 1..=MAX_VCPUS, any::<bool>()).prop_map(
+        |((kernel, format, memory), (initrd, cmdline, modules), name, vcpus, autostart)| {
             let real = matches!(
                 format,
                 Format::Flat {
@@ -97,24 +106,45 @@ fn valid() -> impl Strategy<Value = Plan> {
                     ..
                 }
             );
+            let multiboot = format == Format::Multiboot;
+            // One file cannot be both.
+            let initrd = initrd.filter(|initrd| !initrd.eq_ignore_ascii_case(&kernel));
             Vm {
                 name,
                 kernel,
                 format,
-                initrd: initrd.filter(|_| !real),
+                initrd: initrd.filter(|_| !real && !multiboot),
                 cmdline: if real { String::new() } else { cmdline },
-                modules: vec![],
+                modules: if multiboot { modules } else { vec![] },
                 memory,
-                vcpus: 1,
+                vcpus,
                 cores: None,
-                autostart: true,
+                autostart,
             }
-        })
-        .prop_map(|vm| Plan {
-            smt: plan::Smt::Off,
-            statistics: false,
-            vms: vec![vm],
-        })
+        },
+    )
+}
+
+fn valid() -> impl Strategy<Value = Plan> {
+    let cores = Just((0..600).collect::<Vec<u32>>()).prop_shuffle();
+    let smt = select(vec![Smt::Off, Smt::Share]);
+    let vms = vec((vm(), any::<bool>()), 1..5);
+    (vms, cores, smt, any::<bool>()).prop_map(|(vms, mut cores, smt, statistics)| {
+        let mut named = std::collections::BTreeSet::new();
+        let own = |(mut vm, own): (Vm, bool)| {
+            vm.cores = own.then(|| cores.split_off(cores.len() - vm.vcpus as usize));
+            vm
+        };
+        Plan {
+            smt,
+            statistics,
+            vms: vms
+                .into_iter()
+                .map(own)
+                .filter(|vm| named.insert(vm.name.clone()))
+                .collect(),
+        }
+    })
 }
 
 /// Pieces of which a text is likely to be nearly right.
@@ -147,6 +177,14 @@ fn piece() -> impl Strategy<Value = String> {
         "initrd",
         "cmdline",
         "memory",
+        "modules",
+        "vcpus",
+        "cores",
+        "autostart",
+        "smt",
+        "statistics",
+        "\"multiboot\"",
+        "\"share\"",
         "\"debian\"",
         "\"256 MiB\"",
         "\"99999999 TiB\"",
@@ -172,23 +210,26 @@ fn piece() -> impl Strategy<Value = String> {
         "memory = \"4 MiB\"\n",
         "format = \"flat\"\n",
         "load = 0x100000\n",
+        "cores = [0, 1]\n",
+        "vcpus = 2\n",
+        "modules = [\"m\", {file = \"m\"}]\n",
     ];
     prop_oneof![9 => select(PIECES).prop_map(str::to_owned), 1 => "\\PC{0,40}"]
 }
 
 proptest! {
     #[test]
-    fn no_bytes_panic(bytes in vec(any::<u8>(), 0..400), known in any::<(Option<u64>, bool)>()) {
+    fn no_bytes_panic(bytes in vec(any::<u8>(), 0..400), known in any::<Known>()) {
         judge(&bytes, &facts(known));
     }
 
     #[test]
-    fn no_nearly_right_text_panics(pieces in vec(piece(), 0..60), known in any::<(Option<u64>, bool)>()) {
+    fn no_nearly_right_text_panics(pieces in vec(piece(), 0..60), known in any::<Known>()) {
         judge(pieces.concat().as_bytes(), &facts(known));
     }
 
     #[test]
-    fn no_damaged_plan_panics(plan in valid(), cuts in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), known in any::<(Option<u64>, bool)>()) {
+    fn no_damaged_plan_panics(plan in valid(), cuts in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), known in any::<Known>()) {
         let mut bytes = plan.to_string().into_bytes();
         for (at, byte) in cuts {
             let at = at.index(bytes.len());
@@ -204,18 +245,28 @@ proptest! {
     }
 
     #[test]
-    fn what_is_accepted_keeps_its_promises(pieces in vec(piece(), 0..40), plan in valid(), memory in any::<u64>()) {
-        // Keys that come twice or late make most of these texts wrong, some are right.
-        let text = plan.to_string() + &pieces.concat();
-        if let Some(plan) = judge(text.as_bytes(), &Facts { memory: Some(memory), cores: None, files: Some(&some_size) }) {
+    fn what_is_accepted_keeps_its_promises(more in prop_oneof![3 => Just(vec![]), 1 => vec(piece(), 1..4)], plan in valid(), memory in (24..48u32).prop_map(|n| 1u64 << n), there in select(vec![1, 600, 600, 600u32])) {
+        // Much of what is added makes the text wrong, some leaves it right.
+        let text = plan.to_string() + &more.concat();
+        let facts = Facts {
+            memory: Some(memory),
+            cores: Some(Cores { physical: there, threads: there }),
+            files: Some(&small_size),
+        };
+        if let Some(plan) = judge(text.as_bytes(), &facts) {
             prop_assert!((1..=plan::MAX_VMS).contains(&plan.vms.len()));
-            for vm in &plan.vms {
-                prop_assert!(vm.memory <= memory && vm.memory % (2 << 20) == 0 && vm.memory > 0);
+            let all: u64 = plan.vms.iter().map(|vm| vm.memory).sum();
+            prop_assert!(all <= memory);
+            for (vm, on) in plan.vms.iter().zip(plan.place(there)) {
+                prop_assert!(vm.memory % (2 << 20) == 0 && vm.memory > 0);
+                prop_assert!((1..=MAX_VCPUS).contains(&vm.vcpus) && on.len() == vm.vcpus as usize);
+                prop_assert!(on.iter().all(|core| *core < there));
                 let files = [Some(&vm.kernel), vm.initrd.as_ref()].into_iter().flatten();
-                let size: u64 = files.map(|file| some_size(file).expect("it is there")).sum();
+                let files = files.chain(vm.modules.iter().map(|module| &module.path));
+                let size: u64 = files.map(|file| small_size(file).expect("it is there")).sum();
                 prop_assert!(size > 0 && size < vm.memory);
                 if let Format::Flat { load, .. } = vm.format {
-                    let end = load.0 + some_size(&vm.kernel).expect("it is there");
+                    let end = load.0 + small_size(&vm.kernel).expect("it is there");
                     prop_assert!(plan::layout::ram(vm.memory).iter().any(|ram| ram.contains(&load.0) && end <= ram.end));
                 }
             }

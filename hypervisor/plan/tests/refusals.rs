@@ -1,10 +1,10 @@
 //! Each kind of refusal against its golden text.
 //!
 //! `refusals/NAME.toml` is a bad config; its refusal must be `refusals/NAME.txt`, to the byte. A first line such as
-//! `# files: debian/vmlinuz=14155776 debian/initrd.img=0` or `# memory: 503316480` gives what is known beside
+//! `# files: debian/vmlinuz=14155776 debian/initrd.img=0` `# memory: 503316480` or `# cores: 4 8` (cores and threads) gives what is known beside
 //! the text. `UPDATE_GOLDEN=1 cargo test -p plan` writes the texts anew.
 
-use plan::{Facts, Refusal};
+use plan::{Cores, Facts, Refusal};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,10 @@ fn refuse(bytes: &[u8]) -> Result<plan::Plan, Refusal> {
     let size_of = files.map(|files| move |path: &str| files.get(path).copied());
     let facts = Facts {
         memory: facts_in(text, "memory").map(|words| words[0].parse().expect("bytes")),
-        cores: None,
+        cores: facts_in(text, "cores").map(|words| Cores {
+            physical: words[0].parse().expect("a number"),
+            threads: words[1].parse().expect("a number"),
+        }),
         files: size_of.as_ref().map(|size_of| size_of as _),
     };
     plan::parse(text, FILE, &facts)
@@ -100,15 +103,19 @@ fn each_golden_text_has_its_config() {
     }
 }
 
-/// The config in CONFIG.md is right, and so is the least one that a refusal shows.
+/// The configs in CONFIG.md are right, and so is the least one that a refusal shows.
 #[test]
 fn what_is_shown_as_right_is_right() {
     let manual = include_str!("../CONFIG.md");
-    let (_, rest) = manual.split_once("```toml\n").expect("an example");
-    let (example, _) = rest.split_once("```").expect("its end");
-    let plan = refuse(example.as_bytes()).expect("the manual's example");
-    assert_eq!(plan.vms[0].cmdline, "console=ttyS0");
-    assert_eq!(plan.vms[0].memory, 256 << 20);
+    let examples = manual.split("```toml\n").skip(1).map(|rest| {
+        let (example, _) = rest.split_once("```").expect("its end");
+        refuse(example.as_bytes()).expect("the manual's example")
+    });
+    let [one, two] = examples.collect::<Vec<_>>().try_into().expect("two");
+    assert_eq!(one.vms[0].cmdline, "console=ttyS0");
+    assert_eq!(one.vms[0].memory, 256 << 20);
+    // As its comments say.
+    assert_eq!(two.place(4), [vec![3], vec![0, 1]]);
 
     let refusal = refuse(b"").expect_err("no VM").render(false);
     let (_, least) = refusal.split_once("help: ").expect("a mend");

@@ -66,3 +66,48 @@ pub fn guest_cores(cores: &[Core], smt: Smt) -> Vec<&Core> {
         .filter(|core| core.usable && (smt == Smt::Share || first(core)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    /// Two packages of two cores of two threads, their ids as `package core thread`; the list starts at another
+    /// thread than the first, as it may where a machine boots on that.
+    fn machine() -> Vec<Core> {
+        let core = |id: u32| Core {
+            apic_id: id,
+            package: id >> 2,
+            core: id >> 1 & 1,
+            thread: id & 1,
+            usable: true,
+        };
+        [5, 0, 1, 2, 3, 4, 6, 7].map(core).to_vec()
+    }
+
+    fn ids(cores: &[Core], smt: Smt) -> Vec<u32> {
+        let ids = guest_cores(cores, smt).into_iter().map(|core| core.apic_id);
+        ids.collect()
+    }
+
+    #[test]
+    fn one_thread_of_each_core_is_named_and_the_boot_processor_is_0() {
+        assert_eq!(ids(&machine(), Smt::Off), [5, 0, 2, 6]);
+    }
+
+    #[test]
+    fn each_thread_is_named_where_they_are_shared() {
+        assert_eq!(ids(&machine(), Smt::Share), [5, 0, 1, 2, 3, 4, 6, 7]);
+    }
+
+    #[test]
+    fn a_core_whose_first_thread_is_unusable_is_named_by_the_other() {
+        let mut cores = machine();
+        cores[1].usable = false;
+        cores[3].usable = false;
+        cores[4].usable = false;
+        assert_eq!(ids(&cores, Smt::Off), [5, 1, 6]);
+        assert_eq!(ids(&cores, Smt::Share), [5, 1, 4, 6, 7]);
+        assert_eq!(ids(&[], Smt::Off), vec![0; 0]);
+    }
+}

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Format, Smt, Vm};
+use crate::{Format, Module, Smt, Vm};
 use alloc::string::ToString;
 use alloc::vec;
 use proptest::prelude::*;
@@ -108,10 +108,19 @@ fn a_file_that_two_machines_name_is_listed_once() {
     let twin = Vm {
         name: "twin".to_string(),
         initrd: None,
+        modules: ["debian/initrd.img", "twin/module"]
+            .map(|path| Module {
+                path: path.to_string(),
+                cmdline: String::new(),
+            })
+            .to_vec(),
         ..plan.vms[0].clone()
     };
     plan.vms.push(twin);
-    assert_eq!(plan.files(), ["debian/vmlinuz", "debian/initrd.img"]);
+    assert_eq!(
+        plan.files(),
+        ["debian/vmlinuz", "debian/initrd.img", "twin/module"]
+    );
 }
 
 #[test]
