@@ -19,6 +19,7 @@ pub mod msr;
 pub mod pic;
 pub mod port;
 pub mod segments;
+pub mod startup;
 pub mod trap;
 pub mod tsc;
 pub mod vmx_ops;
