@@ -8,7 +8,7 @@ use crate::tools;
 use anyhow::{Context, Result, ensure};
 use plan::Start;
 use xtask::image::{Contents, Source};
-use xtask::machine::Machine;
+use xtask::machine::{Machine, Topology};
 use xtask::supply::Suite;
 
 /// Emulated seconds that a test may take unless it says otherwise: firmware needs 13.
@@ -145,8 +145,17 @@ impl Boot {
     /// Logical processors of the machine: 1 unless said.
     #[must_use]
     pub fn cpus(mut self, count: u32) -> Boot {
-        self.machine.cpus = count;
+        self.machine.cpus = Topology::flat(count);
         self
+    }
+
+    /// Logical processors of the machine, and how they lie, as `packages:cores:threads`.
+    ///
+    /// # Errors
+    /// When there is no such machine.
+    pub fn topology(mut self, text: &str) -> Result<Boot> {
+        self.machine.cpus = text.parse().map_err(|why: String| anyhow::anyhow!(why))?;
+        Ok(self)
     }
 
     /// Memory of the machine in MiB: 256 unless said.

@@ -41,7 +41,12 @@ pub fn load(path: &Path, supply: &Supplier<'_>) -> Result<Config> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut files = BTreeMap::new();
     for vm in &plan.vms {
-        for named in std::iter::once(&vm.kernel).chain(&vm.initrd) {
+        let modules = vm.modules.iter().map(|module| &module.path);
+        let named = std::iter::once(&vm.kernel).chain(&vm.initrd);
+        for named in named.chain(modules) {
+            if files.contains_key(named) {
+                continue;
+            }
             let beside = folder.join(named);
             let found = if beside.is_file() {
                 Some(beside)
@@ -68,6 +73,32 @@ pub fn load(path: &Path, supply: &Supplier<'_>) -> Result<Config> {
         plan,
         files,
     })
+}
+
+impl Config {
+    /// The same, with the exit statistics of each VM in the log when it ends; the rest of the text stays as it is.
+    ///
+    /// # Errors
+    /// Never: the text is TOML, as was seen when it was loaded.
+    pub fn with_statistics(mut self) -> Result<Config> {
+        let mut document: toml_edit::DocumentMut = self.text.parse()?;
+        document["statistics"] = toml_edit::value(true);
+        self.text = document.to_string();
+        self.plan.statistics = true;
+        Ok(self)
+    }
+
+    /// Bytes of all files that it names.
+    ///
+    /// # Errors
+    /// When one has gone.
+    pub fn size_of_files(&self) -> Result<u64> {
+        let size = |path: &PathBuf| {
+            let data = path.metadata();
+            Ok(data.with_context(|| path.display().to_string())?.len())
+        };
+        self.files.values().map(size).sum()
+    }
 }
 
 #[cfg(test)]
@@ -102,6 +133,28 @@ mod tests {
             refusal.to_string().contains("bulkhead.toml:3:"),
             "{refusal}"
         );
+    }
+
+    #[test]
+    fn statistics_are_asked_for_without_a_change_of_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), "a/kernel", "beside");
+        for (before, after) in [
+            (
+                format!("# mine\n\n{TEXT} # end\n"),
+                format!("statistics = true\n# mine\n\n{TEXT} # end\n"),
+            ),
+            (
+                format!("statistics = false # why\n{TEXT}"),
+                format!("statistics = true # why\n{TEXT}"),
+            ),
+        ] {
+            let config = write(folder.path(), "bulkhead.toml", &before);
+            let config = load(&config, &|_| unreachable!()).unwrap();
+            let config = config.with_statistics().unwrap();
+            assert!(config.plan.statistics);
+            assert_eq!(config.text, after);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! The Debian guests under the names by which a config can have them without copying anything.
+//! Guests under the names by which a config can have them without copying anything: Debian's, and the tiny ones.
 
+use crate::build;
 use crate::report::Reporter;
 use crate::supply::{self, Suite};
 use anyhow::Result;
@@ -13,23 +14,39 @@ const FOLDERS: &[(&str, Suite)] = &[
     ("debian-newest", Suite::Newest),
 ];
 
-/// The file that `path` stands for: `FOLDER/vmlinuz` or `FOLDER/initrd.img`.
+/// The folder that stands for the tiny guests.
+const TINY: &str = "guests";
+
+/// The file that `path` stands for: `FOLDER/vmlinuz` or `FOLDER/initrd.img` of Debian's, or a tiny guest's
+/// `guests/NAME.elf`.
 ///
 /// # Errors
-/// When it cannot be fetched.
+/// When it cannot be fetched or built.
 pub fn file(path: &str, report: &Reporter) -> Result<Option<PathBuf>> {
     let Some((folder, name)) = path.split_once('/') else {
         return Ok(None);
     };
+    if folder == TINY {
+        return tiny(name);
+    }
     let suite = FOLDERS
         .iter()
         .find(|(known, _)| *known == folder)
         .map(|(_, suite)| *suite);
     Ok(match (suite, name) {
+        (Some(suite), "vmlinux") => Some(supply::vmlinux(report, suite)?),
         (Some(suite), "vmlinuz") => Some(supply::guest(report, suite)?.kernel),
         (Some(suite), "initrd.img") => Some(supply::guest(report, suite)?.initrd),
         _ => None,
     })
+}
+
+/// The ELF file of a tiny guest; names may have dashes where those of programs have underscores.
+fn tiny(file: &str) -> Result<Option<PathBuf>> {
+    match file.strip_suffix(".elf") {
+        Some(name) => Ok(build::guests()?.remove(&name.replace('-', "_"))),
+        None => Ok(None),
+    }
 }
 
 #[cfg(test)]
@@ -43,6 +60,8 @@ mod tests {
             "debian/other",
             "ubuntu/vmlinuz",
             "debian/sub/vmlinuz",
+            "guests/ports",
+            "guests/sub/ports.bin",
         ] {
             assert!(file(path, &Reporter::new()).unwrap().is_none(), "{path}");
         }

@@ -10,6 +10,7 @@ pub mod image;
 pub mod kit;
 mod lints;
 pub mod machine;
+pub mod need;
 mod nested;
 pub mod report;
 pub mod run;

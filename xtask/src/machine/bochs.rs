@@ -1,6 +1,6 @@
 //! Bochs: its configuration file, and what its log says about the end.
 
-use super::child::{Running, listen};
+use super::child::{Lines, Running};
 use super::{End, Machine, Pace};
 use crate::image::{CYLINDER, SECTOR};
 use anyhow::{Context, Result, bail};
@@ -50,12 +50,12 @@ impl Bochs {
         self.knows(&machine.cpu_model)?;
         let folder = tempfile::Builder::new().prefix("bulkhead-").tempdir()?;
         let log = folder.path().join("bochs.log");
-        let serial = listen()?;
+        let lines = Lines::open()?;
         let size = disk
             .metadata()
             .with_context(|| disk.display().to_string())?
             .len();
-        let config = self.config(machine, disk, size, &log, serial.local_addr()?.port());
+        let config = self.config(machine, disk, size, &log, lines.ports()?);
         let file = folder.path().join("bochsrc");
         std::fs::write(&file, config)?;
         let mut command = Command::new(&self.program);
@@ -68,7 +68,7 @@ impl Bochs {
             let millions = u64::from(seconds) * machine.pace.ips() / 1_000_000;
             command.arg("-benchmark").arg(millions.to_string());
         }
-        Running::spawn(command, serial, folder, log, Box::new(end_by_log))
+        Running::spawn(command, lines, folder, log, Box::new(end_by_log))
             .with_context(|| self.program.display().to_string())
     }
 
@@ -92,7 +92,14 @@ impl Bochs {
         )
     }
 
-    fn config(&self, machine: &Machine, disk: &Path, size: u64, log: &Path, port: u16) -> String {
+    fn config(
+        &self,
+        machine: &Machine,
+        disk: &Path,
+        size: u64,
+        log: &Path,
+        ports: [u16; 2],
+    ) -> String {
         let cylinders = size / (SECTOR * CYLINDER);
         let sync = match machine.pace {
             Pace::Free => "none",
@@ -127,9 +134,11 @@ impl Bochs {
         let clock = machine.clock.map_or("utc".into(), |s| s.to_string());
         line(format_args!("clock: sync={sync}, time0={clock}"));
         // Sockets lose nothing: Bochs waits when we do not read, and takes a byte only when its FIFO is empty.
-        line(format_args!(
-            "com1: enabled=1, mode=socket-client, dev=127.0.0.1:{port}"
-        ));
+        for (com, port) in (1..).zip(ports) {
+            line(format_args!(
+                "com{com}: enabled=1, mode=socket-client, dev=127.0.0.1:{port}"
+            ));
+        }
         line(format_args!(
             "ata0-master: type=disk, path={}, mode=flat, cylinders={cylinders}, heads=16, spt=63",
             disk.display()

@@ -1,7 +1,7 @@
 //! An emulator at work: its process, its serial line, its log. Dropping it ends the process, and so does the kernel
 //! when we are killed.
 
-use super::End;
+use super::{Control, End};
 use crate::bound;
 use anyhow::{Context, Result, bail};
 use std::fs::File;
@@ -15,6 +15,7 @@ use tempfile::TempDir;
 pub struct Running {
     process: Child,
     serial: TcpStream,
+    control: Option<Control>,
     folder: TempDir,
     log: PathBuf,
     judge: Judge,
@@ -37,15 +38,33 @@ pub struct Finished {
     pub log: String,
 }
 
-/// Opens the socket that the emulator connects its serial port to.
-pub(super) fn listen() -> Result<TcpListener> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no socket for the serial port")
+/// The sockets that the emulator connects its two serial ports to.
+pub(super) struct Lines([TcpListener; 2]);
+
+impl Lines {
+    pub(super) fn open() -> Result<Lines> {
+        let open =
+            || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no socket for the serial port");
+        Ok(Lines([open()?, open()?]))
+    }
+
+    /// Where they listen.
+    pub(super) fn ports(&self) -> Result<[u16; 2]> {
+        let [one, two] = &self.0;
+        Ok([one.local_addr()?.port(), two.local_addr()?.port()])
+    }
+
+    fn accept(&self, process: &mut Child) -> Result<(TcpStream, Control)> {
+        let [one, two] = &self.0;
+        let serial = accept(one, process)?;
+        Ok((serial, Control::new(accept(two, process)?)?))
+    }
 }
 
 impl Running {
     pub(super) fn spawn(
         command: Command,
-        serial: TcpListener,
+        lines: Lines,
         folder: TempDir,
         log: PathBuf,
         judge: Judge,
@@ -57,8 +76,8 @@ impl Running {
             .stderr(output)
             .spawn()
             .context("does not start")?;
-        let serial = match accept(&serial, &mut process) {
-            Ok(serial) => serial,
+        let (serial, control) = match lines.accept(&mut process) {
+            Ok(lines) => lines,
             Err(error) => {
                 let _ = process.kill();
                 let _ = process.wait();
@@ -69,6 +88,7 @@ impl Running {
         Ok(Running {
             process,
             serial,
+            control: Some(control),
             folder,
             log,
             judge,
@@ -93,6 +113,11 @@ impl Running {
     /// When the host has no more file descriptors.
     pub fn serial(&self) -> Result<TcpStream> {
         Ok(self.serial.try_clone()?)
+    }
+
+    /// The second serial line, once.
+    pub fn take_control(&mut self) -> Option<Control> {
+        self.control.take()
     }
 
     /// Waits until the emulator ends by itself, but not longer than `grace`; then ends it.

@@ -2,14 +2,18 @@
 
 mod bochs;
 mod child;
+mod control;
 mod end;
 mod qemu;
 pub mod serial;
+mod topology;
 
 pub use bochs::Bochs;
 pub use child::{Finished, Running};
+pub use control::Control;
 pub use end::End;
 pub use qemu::Qemu;
+pub use topology::{MAX_CPUS, Topology};
 
 use anyhow::Result;
 use std::path::Path;
@@ -22,8 +26,8 @@ pub const CPU_MODEL: &str = "broadwell_ult";
 pub struct Machine {
     /// Name of the CPU model, as the emulator has it
     pub cpu_model: String,
-    /// Logical processors
-    pub cpus: u32,
+    /// Logical processors, and how they lie
+    pub cpus: Topology,
     /// RAM in MiB
     pub memory: u32,
     /// How emulated time runs
@@ -39,7 +43,7 @@ impl Default for Machine {
     fn default() -> Machine {
         Machine {
             cpu_model: CPU_MODEL.to_owned(),
-            cpus: 1,
+            cpus: Topology::flat(1),
             memory: 512,
             pace: Pace::Free,
             limit: None,

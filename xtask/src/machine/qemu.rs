@@ -1,6 +1,6 @@
 //! QEMU: its command line.
 
-use super::child::{Running, listen};
+use super::child::{Lines, Running};
 use super::{End, Machine};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -25,11 +25,11 @@ impl Qemu {
         let folder = tempfile::Builder::new().prefix("bulkhead-").tempdir()?;
         // It has no log but its standard error.
         let log = PathBuf::from("/dev/null");
-        let serial = listen()?;
+        let lines = Lines::open()?;
         let mut command = Command::new(&self.program);
         let vars = folder.path().join("vars.fd");
         std::fs::copy(&self.vars, &vars).with_context(|| self.vars.display().to_string())?;
-        command.args(self.arguments(machine, disk, &vars, serial.local_addr()?.port()));
+        command.args(self.arguments(machine, disk, &vars, lines.ports()?));
         // There is no limit on emulated time that works with KVM: emulated seconds are then the wall clock's.
         let limit = machine
             .limit
@@ -38,13 +38,19 @@ impl Qemu {
             true => End::PowerOff,
             false => End::Crash(status.to_string()),
         };
-        let mut running = Running::spawn(command, serial, folder, log, Box::new(judge))
+        let mut running = Running::spawn(command, lines, folder, log, Box::new(judge))
             .with_context(|| self.program.display().to_string())?;
         running.set_limit(limit);
         Ok(running)
     }
 
-    fn arguments(&self, machine: &Machine, disk: &Path, vars: &Path, port: u16) -> Vec<String> {
+    fn arguments(
+        &self,
+        machine: &Machine,
+        disk: &Path,
+        vars: &Path,
+        ports: [u16; 2],
+    ) -> Vec<String> {
         let (accel, cpu) = if self.kvm {
             ("kvm", "host,+vmx")
         } else {
@@ -54,7 +60,7 @@ impl Qemu {
         let mut arg = |name: &str, value: String| args.extend([name.to_owned(), value]);
         arg("-machine", format!("q35,accel={accel}"));
         arg("-cpu", cpu.to_owned());
-        arg("-smp", machine.cpus.to_string());
+        arg("-smp", machine.cpus.smp());
         arg("-m", format!("{}M", machine.memory));
         // Commas in a value are doubled (qemu(1), "-drive").
         let file = |path: &Path| path.display().to_string().replace(',', ",,");
@@ -67,11 +73,13 @@ impl Qemu {
             format!("if=pflash,format=raw,file={}", file(vars)),
         );
         arg("-drive", format!("format=raw,file={}", file(disk)));
-        arg(
-            "-chardev",
-            format!("socket,id=com1,host=127.0.0.1,port={port}"),
-        );
-        arg("-serial", "chardev:com1".to_owned());
+        for (com, port) in (1..).zip(ports) {
+            arg(
+                "-chardev",
+                format!("socket,id=com{com},host=127.0.0.1,port={port}"),
+            );
+            arg("-serial", format!("chardev:com{com}"));
+        }
         arg("-display", "none".to_owned());
         arg("-nic", "none".to_owned());
         arg(

@@ -1,0 +1,110 @@
+//! What machine a plan needs, for a user who does not say.
+
+use crate::machine::MAX_CPUS;
+use anyhow::{Result, ensure};
+use plan::Plan;
+
+/// MiB that firmware, the hypervisor and its tables take, with room.
+const ROOM: u64 = 192;
+/// The smallest machine, in MiB.
+const SMALLEST: u64 = 512;
+/// MiB in which a machine's memory grows.
+const STEP: u64 = 128;
+/// The largest, in MiB.
+const LARGEST: u64 = 64 << 10;
+/// vCPUs that take turns are given no more cores than this: an emulator runs all cores on one thread of the host.
+const SHARED: u32 = 4;
+
+/// Cores that the plan's vCPUs can run on: each that is named, and some for those that take turns.
+///
+/// # Errors
+/// When it needs more than a machine has.
+pub fn cores(plan: &Plan) -> Result<u32> {
+    let dedicated = || plan.vms.iter().filter_map(|vm| vm.cores.as_ref()).flatten();
+    let highest = dedicated().max().map_or(0, |core| core.saturating_add(1));
+    let own = u32::try_from(dedicated().count())?;
+    let shared: u32 = plan
+        .vms
+        .iter()
+        .filter(|vm| vm.cores.is_none())
+        .map(|vm| vm.vcpus)
+        .sum();
+    let cores = highest.max(own + shared.min(SHARED)).max(1);
+    ensure!(
+        cores <= MAX_CPUS,
+        "the config needs {cores} cores, and the emulated machine has at most {MAX_CPUS}"
+    );
+    Ok(cores)
+}
+
+/// Memory in MiB for the guests, the files (once as read, once as loaded), and all else; `files` is in bytes.
+///
+/// # Errors
+/// When it needs more than a machine has.
+pub fn memory(plan: &Plan, files: u64) -> Result<u32> {
+    let guests: u64 = plan.vms.iter().map(|vm| vm.memory >> 20).sum();
+    // A 256th for nested page tables, should all of it be in pages of 4 KiB.
+    let all = guests + guests / 256 + (files >> 20) * 2 + ROOM;
+    let all = all.next_multiple_of(STEP).max(SMALLEST);
+    ensure!(
+        all <= LARGEST,
+        "the config needs {all} MiB, and the emulated machine has at most {LARGEST} MiB"
+    );
+    Ok(u32::try_from(all)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plan::Facts;
+
+    fn plan(vms: &[(&str, u32, Option<Vec<u32>>)]) -> Plan {
+        let text = "[[vm]]\nname = \"a\"\nkernel = \"k\"\nmemory = \"256 MiB\"\n";
+        let mut plan = plan::parse(text, "test", &Facts::default()).unwrap();
+        let one = plan.vms.remove(0);
+        for (name, vcpus, cores) in vms {
+            let mut vm = one.clone();
+            (vm.name, vm.vcpus, vm.cores) = ((*name).to_owned(), *vcpus, cores.clone());
+            plan.vms.push(vm);
+        }
+        plan
+    }
+
+    #[test]
+    fn one_vm_with_one_vcpu_needs_one_core() {
+        assert_eq!(cores(&plan(&[("a", 1, None)])).unwrap(), 1);
+        assert_eq!(cores(&plan(&[("a", 2, None)])).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_named_core_must_be_there_and_the_others_left_for_those_that_share() {
+        assert_eq!(cores(&plan(&[("a", 1, Some(vec![3]))])).unwrap(), 4);
+        let two = [("a", 2, Some(vec![1, 2])), ("b", 1, None)];
+        assert_eq!(cores(&plan(&two)).unwrap(), 3);
+        let all = [("a", 2, Some(vec![0, 1])), ("b", 1, None)];
+        assert_eq!(cores(&plan(&all)).unwrap(), 3);
+        assert!(cores(&plan(&[("a", 1, Some(vec![16]))])).is_err());
+    }
+
+    #[test]
+    fn many_that_take_turns_get_a_few() {
+        let vms: Vec<_> = ["a", "b", "c", "d", "e", "f"]
+            .map(|n| (n, 1, None))
+            .to_vec();
+        assert_eq!(cores(&plan(&vms)).unwrap(), 4);
+        assert_eq!(cores(&plan(&[("a", 64, None)])).unwrap(), 4);
+    }
+
+    #[test]
+    fn memory_grows_with_the_guests() {
+        let one = plan(&[("a", 1, None)]);
+        assert_eq!(memory(&one, 16 << 20).unwrap(), 512);
+        let three = plan(&[("a", 1, None), ("b", 1, None), ("c", 1, None)]);
+        let needed = memory(&three, 32 << 20).unwrap();
+        assert!((3 * 256 + 256..2048).contains(&needed), "{needed}");
+        assert_eq!(needed % 128, 0);
+        let mut vast = one;
+        vast.vms[0].memory = 1 << 40;
+        assert!(memory(&vast, 0).is_err());
+    }
+}
