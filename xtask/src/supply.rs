@@ -14,6 +14,7 @@ mod lock;
 mod package;
 mod sources;
 mod toolchain;
+mod vmlinux;
 
 use crate::report::Reporter;
 use anyhow::Result;
@@ -115,6 +116,14 @@ pub fn firmware(report: &Reporter) -> Result<Firmware> {
 /// What is missing to fetch them, with the mend.
 pub fn guest(report: &Reporter, suite: Suite) -> Result<GuestKit> {
     debian::guest(report, suite)
+}
+
+/// The cloud kernel of `suite` as the ELF file that it unpacks itself to, for a start by PVH.
+///
+/// # Errors
+/// What is missing to fetch it, with the mend.
+pub fn vmlinux(report: &Reporter, suite: Suite) -> Result<PathBuf> {
+    vmlinux::vmlinux(report, suite)
 }
 
 /// Adds the compiler's bare-metal targets where they are missing.

@@ -52,7 +52,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("boot", &["spec", "seam", "plan", "paging"]),
-    ("xtask", &["plan"]),
+    ("xtask", &["spec", "plan"]),
     ("qemu-tests", &["plan", "xtask"]),
     ("guests", &["spec"]),
     ("shim", &["spec"]),

@@ -12,12 +12,19 @@ pub(super) const KERNEL: &str = "linux-image-cloud-amd64";
 /// One busybox for all kernels: it is static.
 pub(super) const BUSYBOX: (&str, &str) = ("trixie", "busybox-static");
 
-pub(super) fn guest(report: &Reporter, suite: Suite) -> Result<GuestKit> {
-    let cache = Cache::of_user()?;
-    let package = package::get(report, &cache, Want::Kernel, suite.name(), KERNEL)?;
-    let busybox = package::get(report, &cache, Want::Binary, BUSYBOX.0, BUSYBOX.1)?;
+/// A stock kernel.
+pub(super) struct Kernel {
+    /// The bzImage
+    pub(super) path: PathBuf,
+    /// Names what is made of it in the cache
+    pub(super) key: String,
+    version: String,
+}
+
+pub(super) fn kernel(report: &Reporter, cache: &Cache, suite: Suite) -> Result<Kernel> {
+    let package = package::get(report, cache, Want::Kernel, suite.name(), KERNEL)?;
     let key = cache::key([package.origin.sha256.as_bytes()]);
-    let kernel = cache.get_or_make(report, ("kernel", &key), |guard, made| {
+    let entry = cache.get_or_make(report, ("kernel", &key), |guard, made| {
         let unpacked = guard.folder()?;
         package.unpack(unpacked.path())?;
         let image = find_kernel(unpacked.path()).with_context(|| {
@@ -29,6 +36,17 @@ pub(super) fn guest(report: &Reporter, suite: Suite) -> Result<GuestKit> {
         fs::copy(image, made.join("vmlinuz"))?;
         Ok(())
     })?;
+    Ok(Kernel {
+        path: entry.join("vmlinuz"),
+        key,
+        version: package.origin.version,
+    })
+}
+
+pub(super) fn guest(report: &Reporter, suite: Suite) -> Result<GuestKit> {
+    let cache = Cache::of_user()?;
+    let kernel = kernel(report, &cache, suite)?;
+    let busybox = package::get(report, &cache, Want::Binary, BUSYBOX.0, BUSYBOX.1)?;
     let key = cache::key([busybox.origin.sha256.as_bytes(), initrd::RECIPE.as_bytes()]);
     let initrd = cache.get_or_make(report, ("initrd", &key), |guard, made| {
         let unpacked = guard.folder()?;
@@ -38,9 +56,9 @@ pub(super) fn guest(report: &Reporter, suite: Suite) -> Result<GuestKit> {
         )
     })?;
     Ok(GuestKit {
-        kernel: kernel.join("vmlinuz"),
+        kernel: kernel.path,
         initrd: initrd.join("initrd.img"),
-        version: package.origin.version,
+        version: kernel.version,
     })
 }
 
