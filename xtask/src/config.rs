@@ -82,7 +82,15 @@ impl Config {
     /// Never: the text is TOML, as was seen when it was loaded.
     pub fn with_statistics(mut self) -> Result<Config> {
         let mut document: toml_edit::DocumentMut = self.text.parse()?;
-        document["statistics"] = toml_edit::value(true);
+        let mut yes = toml_edit::Value::from(true);
+        if let Some(before) = document
+            .get("statistics")
+            .and_then(toml_edit::Item::as_value)
+        {
+            // The comment behind it.
+            before.decor().clone_into(yes.decor_mut());
+        }
+        document["statistics"] = toml_edit::Item::Value(yes);
         self.text = document.to_string();
         self.plan.statistics = true;
         Ok(self)
