@@ -10,6 +10,9 @@ mod mailbox;
 mod mmio;
 mod msrs;
 mod ports;
+mod processors;
 mod property;
 mod start;
+#[cfg(feature = "statistics")]
+mod statistics;
 mod time;
