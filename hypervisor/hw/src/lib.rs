@@ -10,6 +10,7 @@ pub mod control;
 pub mod core_local;
 pub mod cpuid;
 pub mod entry;
+pub mod extended_state;
 pub mod firmware;
 mod gap;
 pub mod guest_msrs;
