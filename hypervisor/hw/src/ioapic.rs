@@ -45,17 +45,24 @@ impl HostIoApic {
         Some(chip)
     }
 
-    /// Routes a pin, edge-triggered and active high as ISA interrupts are, to one core. `false` if there is no such pin,
-    /// or the core's id does not fit the eight bits of the destination field.
-    pub fn route_edge(&mut self, pin: u8, vector: Vector, apic_id: u32) -> bool {
-        let Ok(id) = u8::try_from(apic_id) else {
-            return false;
-        };
-        if pin >= self.pins {
-            return false;
+    /// Routes a pin to one core; the wire's polarity and trigger are those of the MADT (ISA interrupts are active high and
+    /// edge-triggered unless it overrides them). `false` if there is no such pin, or the core's id does not fit the eight
+    /// bits of the destination field.
+    pub fn route(
+        &mut self,
+        pin: u8,
+        vector: Vector,
+        apic_id: u32,
+        active_low: bool,
+        level: bool,
+    ) -> bool {
+        match entry(vector, apic_id, active_low, level) {
+            Some(entry) if pin < self.pins => {
+                self.set(pin, entry.bits());
+                true
+            }
+            _ => false,
         }
-        self.set(pin, u64::from(id) << 56 | u64::from(vector.0));
-        true
     }
 
     /// Writes a redirection entry; the half with the mask bit last.
@@ -79,5 +86,31 @@ impl HostIoApic {
             self.select.write_volatile(u32::from(register));
             self.window.write_volatile(value);
         }
+    }
+}
+
+/// A redirection entry: fixed delivery to one core, in physical mode, not masked.
+fn entry(vector: Vector, apic_id: u32, active_low: bool, level: bool) -> Option<Redirection> {
+    /// Everyone, in physical mode.
+    const BROADCAST: u8 = 0xff;
+    let id = u8::try_from(apic_id).ok().filter(|id| *id != BROADCAST)?;
+    let mut entry = Redirection::from_bits_retain(u64::from(id) << 56 | u64::from(vector.0));
+    entry.set(Redirection::ACTIVE_LOW, active_low);
+    entry.set(Redirection::LEVEL, level);
+    Some(entry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_names_core_vector_and_wire() {
+        let bits = |id, low, level| entry(Vector(0x41), id, low, level).map(|e| e.bits());
+        // 82093AA, section 3.2.4: destination 63:56, trigger 15, polarity 13.
+        assert_eq!(bits(3, false, false), Some(0x0300_0000_0000_0041));
+        assert_eq!(bits(3, true, true), Some(0x0300_0000_0000_a041));
+        assert_eq!(bits(255, false, false), None);
+        assert_eq!(bits(0x103, false, false), None);
     }
 }
