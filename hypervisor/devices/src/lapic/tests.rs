@@ -7,7 +7,9 @@ mod ipi;
 mod linux;
 mod modes;
 mod priority;
+mod receivers;
 mod timer;
+mod timer_model;
 
 use super::*;
 use spec::apic::register;
