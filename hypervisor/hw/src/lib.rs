@@ -14,6 +14,7 @@ pub mod extended_state;
 pub mod firmware;
 mod gap;
 pub mod guest_msrs;
+pub mod hygiene;
 pub mod idle;
 pub mod ioapic;
 pub mod msr;

@@ -31,7 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "guest-loader",
         ],
     ),
-    ("hw", &["spec", "seam", "exits", "vmx", "ram"]),
+    ("hw", &["spec", "seam", "exits", "vmx", "ram", "processor"]),
     (
         "bulkhead",
         &[
