@@ -182,6 +182,8 @@ impl Lapic {
     /// Writes IA32_TSC_DEADLINE, in the guest's time: a time that has passed fires at once, 0 disarms.
     #[inline]
     pub fn set_tsc_deadline(&mut self, value: u64, now: Ticks) {
+        // The old deadline may have passed without anyone having looked.
+        self.expire(now);
         self.timer.set_tsc_deadline(value, now);
         self.expire(now);
     }
@@ -189,6 +191,7 @@ impl Lapic {
     /// The guest's TSC is the host's plus `offset`, modulo 2^64, from `now` on; 0 at creation. Only the
     /// TSC deadline is in the guest's time; everything else here is in the host's.
     pub fn set_tsc_offset(&mut self, offset: u64, now: Ticks) {
+        self.expire(now);
         self.timer.set_tsc_offset(offset, now);
         self.expire(now);
     }

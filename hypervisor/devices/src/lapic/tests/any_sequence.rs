@@ -161,7 +161,7 @@ fn refused(before: &Lapic, after: &Lapic) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..Default::default() })]
     #[test]
     fn the_owner_may_rely_on_it(x2: bool, shift: u8, ops in prop::collection::vec(op(), 0..150)) {
         let mut apic = Lapic::new(7, true, shift);

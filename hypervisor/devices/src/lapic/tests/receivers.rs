@@ -1,5 +1,5 @@
-//! Who takes what one of several local APICs sends: from the bits that a guest writes to the set of receivers, against the
-//! manual's words ("Determining IPI Destination", "Interrupt Command Register (ICR)").
+//! Who takes what one of several local APICs sends: from the bits that a guest writes to the set of receivers, against
+//! the words of the manual ("Determining IPI Destination", "Interrupt Command Register (ICR)").
 
 use super::*;
 use proptest::prelude::*;
@@ -119,7 +119,7 @@ fn field() -> impl Strategy<Value = u32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1024))]
+    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..Default::default() })]
 
     /// Each in a mode of its own: no kernel does that, and each guest may.
     #[test]

@@ -272,6 +272,21 @@ fn what_was_due_before_a_change_still_comes() {
     }
 }
 
+/// A guest that writes the next deadline just after the last one has passed still gets its interrupt.
+#[test]
+fn a_deadline_that_was_due_comes_before_the_next_is_set() {
+    for next in [0, 2001, u64::MAX] {
+        let mut apic = timer(DEADLINE);
+        apic.set_tsc_deadline(2000, NOW);
+        apic.set_tsc_deadline(next, Ticks(2000));
+        assert_eq!(apic.deliverable(), Some(Vector(0x40)), "{next}");
+    }
+    let mut apic = timer(DEADLINE);
+    apic.set_tsc_deadline(2000, NOW);
+    apic.set_tsc_offset(1500u64.wrapping_neg(), Ticks(2000));
+    assert_eq!(apic.deliverable(), Some(Vector(0x40)));
+}
+
 #[test]
 fn a_deadline_that_fired_does_not_come_back() {
     let mut apic = timer(DEADLINE);

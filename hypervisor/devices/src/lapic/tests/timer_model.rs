@@ -135,7 +135,7 @@ fn switch_on(apic: &mut Lapic) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..Default::default() })]
     #[test]
     fn it_agrees_with_the_one_that_counts(x2: bool, shift in 0..3u8, ops in prop::collection::vec(op(), 0..80)) {
         let mut apic = Lapic::new(0, true, shift);
