@@ -208,8 +208,20 @@ pub(crate) fn started(
     start: &StartState,
 ) -> (MapVmcs, Vcpu) {
     let mut vmcs = MapVmcs::new();
-    let vcpu = setup::initialise(
-        &mut vmcs,
+    let vcpu = initialised(&mut vmcs, capabilities, wants, start);
+    vmcs.take_counts();
+    (vmcs, vcpu)
+}
+
+/// Fills a VMCS.
+pub(crate) fn initialised(
+    vmcs: &mut MapVmcs,
+    capabilities: &Capabilities,
+    wants: &Wants,
+    start: &StartState,
+) -> Vcpu {
+    setup::initialise(
+        vmcs,
         &Setup {
             controls: &controls::select(capabilities, wants),
             start,
@@ -220,9 +232,7 @@ pub(crate) fn started(
             host: &HOST,
             pointers: pointers(capabilities),
         },
-    );
-    vmcs.take_counts();
-    (vmcs, vcpu)
+    )
 }
 
 /// A vCPU in 64-bit mode on a Skylake.

@@ -39,6 +39,8 @@ mod missing_tests;
 pub mod msr_bitmap;
 pub mod setup;
 mod start;
+#[cfg(test)]
+mod start_tests;
 mod timer;
 mod vcpu;
 mod vmcs;
