@@ -4,6 +4,7 @@ mod bound;
 pub mod build;
 pub mod cli;
 pub mod config;
+pub mod consoles;
 pub mod doctor;
 pub mod faults;
 pub mod image;
