@@ -5,7 +5,10 @@
 use crate::{cpuid, msr};
 use alloc::boxed::Box;
 use core::arch::asm;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering, Ordering::Relaxed, compiler_fence};
+use core::mem::offset_of;
+use core::sync::atomic::{
+    AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, Ordering::Relaxed, compiler_fence,
+};
 use spec::Vector;
 use spec::msr::{FS_BASE, GS_BASE};
 
@@ -22,13 +25,22 @@ pub struct CoreLocal {
     pub index: u32,
     /// An NMI came, or the core reminds itself: it is to look at what others want of it
     kicked: AtomicU8,
+    /// What entries and exits do besides: bits of [`crate::hygiene::stub`]
+    pub(crate) hygiene: AtomicU8,
+    /// A writable data segment, for VERW
+    pub(crate) selector: AtomicU16,
+    /// What IA32_SPEC_CTRL holds in root, where entries and exits switch it
+    pub(crate) spec_ctrl: AtomicU32,
     /// Whether it sleeps by MWAIT, else by HLT
     pub(crate) has_mwait: bool,
 }
 
-/// Where the stubs find [`CoreLocal`]'s kick flag, from GS.
-pub(crate) const KICKED: usize = 40;
-const _: () = assert!(core::mem::offset_of!(CoreLocal, kicked) == KICKED);
+// Where the stubs find its fields, from GS.
+pub(crate) const KICKED: usize = offset_of!(CoreLocal, kicked);
+pub(crate) const HYGIENE: usize = offset_of!(CoreLocal, hygiene);
+pub(crate) const SELECTOR: usize = offset_of!(CoreLocal, selector);
+pub(crate) const ROOT_SPEC_CTRL: usize = offset_of!(CoreLocal, spec_ctrl);
+const _: () = assert!(size_of::<CoreLocal>() == 64);
 
 impl CoreLocal {
     /// Makes this core's value and points GS at it. It is never freed.
@@ -41,6 +53,9 @@ impl CoreLocal {
             apic_id,
             index,
             kicked: AtomicU8::new(0),
+            hygiene: AtomicU8::new(0),
+            selector: AtomicU16::new(0),
+            spec_ctrl: AtomicU32::new(0),
             has_mwait: cpuid::mwait().is_some_and(|m| m.wakes_on_masked_interrupts),
         }));
         // SAFETY: both MSRs exist on every 64-bit processor; nothing of ours uses FS or used GS before.

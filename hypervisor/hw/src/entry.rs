@@ -2,10 +2,11 @@
 // UNSAFETY: VMLAUNCH, VMRESUME, and the code that a VM exit jumps to.
 #![allow(unsafe_code)]
 
-use crate::core_local::KICKED;
+use crate::core_local::{HYGIENE, KICKED, ROOT_SPEC_CTRL, SELECTOR};
 use crate::gap::Gap;
+use crate::hygiene::stub;
 use crate::vmx_ops::{CurrentVmcs, VmFail};
-use core::arch::{global_asm, naked_asm};
+use core::arch::global_asm;
 use spec::cpu::Gprs;
 
 /// What the stub keeps of one vCPU: its general registers, which the VMCS has no place for.
@@ -18,17 +19,21 @@ pub struct Registers {
     host_rsp: u64,
     /// Whether the VMCS has been launched: VMRESUME, not VMLAUNCH
     launched: u64,
+    /// The guest's IA32_SPEC_CTRL while it does not run, where [`crate::hygiene::adopt`] has entries and exits switch it; zero after
+    /// reset
+    pub spec_ctrl: u32,
 }
 
 const _: () = {
     assert!(core::mem::offset_of!(Registers, host_rsp) == 128);
     assert!(core::mem::offset_of!(Registers, launched) == 136);
+    assert!(core::mem::offset_of!(Registers, spec_ctrl) == 144);
 };
 
 /// Linear address where VM exits go: HOST_RIP.
 #[must_use]
 pub fn exit_address() -> u64 {
-    vm_exit as *const () as u64
+    bulkhead_exit as *const () as u64
 }
 
 /// How a stay in the guest came to its end.
@@ -76,6 +81,8 @@ unsafe extern "C" {
     /// Loads the guest's registers and enters it. Returns 0 after a VM exit, 1 for VMfailValid, 2 for VMfailInvalid, 3 if the
     /// core was kicked.
     fn bulkhead_enter(registers: *mut Registers) -> u64;
+    /// Where the processor goes on after a VM exit, with RSP as `bulkhead_enter` left it in HOST_RSP, RFLAGS clear.
+    fn bulkhead_exit();
     static bulkhead_enter_look: u8;
     static bulkhead_enter_end: u8;
     static bulkhead_enter_kicked: u8;
@@ -83,7 +90,7 @@ unsafe extern "C" {
 
 global_asm!(
     ".pushsection .text.bulkhead_enter, \"ax\", @progbits",
-    ".global bulkhead_enter, bulkhead_enter_look, bulkhead_enter_end, bulkhead_enter_kicked",
+    ".global bulkhead_enter, bulkhead_enter_look, bulkhead_enter_end, bulkhead_enter_kicked, bulkhead_exit",
     ".balign 16",
     "bulkhead_enter:",
     "push rbp",
@@ -99,11 +106,25 @@ global_asm!(
     "mov eax, {host_rsp}",
     "vmwrite rax, rsp",
     "2:",
+    "test byte ptr gs:[{hygiene}], {switch}",
+    "jz 2f",
+    "mov eax, [rdi + 144]",
+    "cmp eax, gs:[{root}]",
+    "je 2f",
+    "mov ecx, {spec_ctrl}",
+    "xor edx, edx",
+    "wrmsr",
+    "2:",
     // From here to the end of VMLAUNCH, an NMI goes on at `bulkhead_enter_kicked`, whatever the registers hold by then: all that
     // is needed there is RSP, which stays as it is.
     "bulkhead_enter_look:",
     "cmp byte ptr gs:[{kicked}], 0",
     "jne bulkhead_enter_kicked",
+    "test byte ptr gs:[{hygiene}], {verw}",
+    "jz 2f",
+    // Behind it, memory is read for the guest's own registers only.
+    "verw word ptr gs:[{selector}]",
+    "2:",
     "cmp qword ptr [rdi + 136], 0",
     // MOV leaves the flags alone, so ZF still says "not launched" below.
     "mov rax, [rdi + 0]",
@@ -130,55 +151,74 @@ global_asm!(
     "bulkhead_enter_end:",
     "4:",
     // Not entered: ZF for VMfailValid, CF for VMfailInvalid.
-    "mov eax, 1",
+    "mov r8d, 1",
     "jz 5f",
-    "mov eax, 2",
+    "mov r8d, 2",
     "jmp 5f",
     "bulkhead_enter_kicked:",
-    "mov eax, 3",
+    "mov r8d, 3",
+    "jmp 5f",
+    ".balign 16",
+    "bulkhead_exit:",
+    "push rdi",
+    "mov rdi, [rsp + 8]",
+    "mov [rdi + 0], rax",
+    "mov [rdi + 8], rcx",
+    "mov [rdi + 16], rdx",
+    "mov [rdi + 24], rbx",
+    "mov [rdi + 40], rbp",
+    "mov [rdi + 48], rsi",
+    "mov [rdi + 64], r8",
+    "mov [rdi + 72], r9",
+    "mov [rdi + 80], r10",
+    "mov [rdi + 88], r11",
+    "mov [rdi + 96], r12",
+    "mov [rdi + 104], r13",
+    "mov [rdi + 112], r14",
+    "mov [rdi + 120], r15",
+    "pop qword ptr [rdi + 56]",
+    "xor r8d, r8d",
+    // Entered or not: what is returned is in R8, and IA32_SPEC_CTRL holds the guest's value.
     "5:",
     "pop rdi",
+    "test byte ptr gs:[{hygiene}], {switch} | {guard}",
+    "jz 8f",
+    "test byte ptr gs:[{hygiene}], {switch}",
+    "jz 6f",
+    "mov ecx, {spec_ctrl}",
+    "rdmsr",
+    "mov [rdi + 144], eax",
+    "cmp eax, gs:[{root}]",
+    "je 6f",
+    "mov eax, gs:[{root}]",
+    "xor edx, edx",
+    "wrmsr",
+    "6:",
+    "test byte ptr gs:[{hygiene}], {guard}",
+    "jz 8f",
+    // The return below is then predicted to go to INT3, and not to where the guest wants it.
+    "call 7f",
+    "int3",
+    "7:",
+    "add rsp, 8",
+    "lfence",
+    "8:",
     "pop r15",
     "pop r14",
     "pop r13",
     "pop r12",
     "pop rbx",
     "pop rbp",
+    "mov eax, r8d",
     "ret",
     ".popsection",
     host_rsp = const spec::vmcs::HOST_RSP.0,
+    spec_ctrl = const spec::msr::SPEC_CTRL.0,
     kicked = const KICKED,
+    hygiene = const HYGIENE,
+    selector = const SELECTOR,
+    root = const ROOT_SPEC_CTRL,
+    verw = const stub::VERW,
+    guard = const stub::RETURN_GUARD,
+    switch = const stub::SPEC_CTRL,
 );
-
-/// Where the processor goes on after a VM exit, with RSP as `bulkhead_enter` left it in HOST_RSP, RFLAGS clear.
-#[unsafe(naked)]
-unsafe extern "C" fn vm_exit() {
-    naked_asm!(
-        "push rdi",
-        "mov rdi, [rsp + 8]",
-        "mov [rdi + 0], rax",
-        "mov [rdi + 8], rcx",
-        "mov [rdi + 16], rdx",
-        "mov [rdi + 24], rbx",
-        "mov [rdi + 40], rbp",
-        "mov [rdi + 48], rsi",
-        "mov [rdi + 64], r8",
-        "mov [rdi + 72], r9",
-        "mov [rdi + 80], r10",
-        "mov [rdi + 88], r11",
-        "mov [rdi + 96], r12",
-        "mov [rdi + 104], r13",
-        "mov [rdi + 112], r14",
-        "mov [rdi + 120], r15",
-        "pop qword ptr [rdi + 56]",
-        "pop rdi",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "xor eax, eax",
-        "ret",
-    )
-}

@@ -2,7 +2,7 @@
 // UNSAFETY: WRMSR to registers that the hypervisor itself never uses, and moves to debug registers.
 #![allow(unsafe_code)]
 
-use crate::{control, msr};
+use crate::{control, hygiene, msr};
 use core::arch::asm;
 use spec::Msr;
 use spec::cpuid::{EDX, Leaf7Edx, leaf};
@@ -22,7 +22,7 @@ pub struct GuestRegisters {
     always: [u64; ALWAYS.len()],
     /// Where the guest has it
     tsc_aux: Option<u64>,
-    /// Where the processor has it
+    /// Where the processor has it; not looked at where entries and exits switch it: then it is in [`crate::entry::Registers`]
     spec_ctrl: Option<u64>,
     /// DR0 to DR3
     breakpoints: [u64; 4],
@@ -63,7 +63,9 @@ impl GuestRegisters {
             if let Some(value) = self.tsc_aux.as_mut() {
                 *value = msr::read(TSC_AUX);
             }
-            if let Some(value) = self.spec_ctrl.as_mut() {
+            if let Some(value) = self.spec_ctrl.as_mut()
+                && !hygiene::switches_spec_ctrl()
+            {
                 *value = msr::read(SPEC_CTRL);
             }
         }
@@ -79,7 +81,7 @@ impl GuestRegisters {
     /// As for [`GuestRegisters::save`]; the registers of the vCPU that was there before were saved, or are not needed.
     pub unsafe fn load(&self) {
         // SAFETY: as in `save`; the values were in these registers before, or are those after reset; the hypervisor has no user
-        // mode, and asks nothing of SPEC_CTRL but what it writes there itself.
+        // mode, and asks nothing of a SPEC_CTRL that entries and exits do not switch.
         unsafe {
             for (value, register) in self.always.into_iter().zip(ALWAYS) {
                 msr::write(register, value);
@@ -87,7 +89,9 @@ impl GuestRegisters {
             if let Some(value) = self.tsc_aux {
                 msr::write(TSC_AUX, value);
             }
-            if let Some(value) = self.spec_ctrl {
+            if let Some(value) = self.spec_ctrl
+                && !hygiene::switches_spec_ctrl()
+            {
                 msr::write(SPEC_CTRL, value);
             }
         }

@@ -2,10 +2,62 @@
 // UNSAFETY: WRMSR, VERW, and calls that do not return.
 #![allow(unsafe_code)]
 
+use crate::core_local::CoreLocal;
 use crate::msr;
 use core::arch::asm;
-use processor::hygiene::Actions;
-use spec::msr::{FLUSH_CMD, PRED_CMD};
+use core::sync::atomic::Ordering::Relaxed;
+use processor::hygiene::{Actions, Hygiene};
+use spec::msr::{FLUSH_CMD, PRED_CMD, SPEC_CTRL};
+
+/// What the stubs of [`crate::entry`] do besides, as they find it in [`CoreLocal`].
+pub(crate) mod stub {
+    /// VERW before each entry
+    pub(crate) const VERW: u8 = 1 << 0;
+    /// A call that does not return after each exit
+    pub(crate) const RETURN_GUARD: u8 = 1 << 1;
+    /// IA32_SPEC_CTRL has one value in root, another one in each guest
+    pub(crate) const SPEC_CTRL: u8 = 1 << 2;
+}
+
+/// Has VM entries and exits on this core do what the policy asks of each: [`Hygiene::at_entry`], [`Hygiene::at_exit`] and
+/// [`Hygiene::root_spec_ctrl`]. The actions that they do not know are given back: the caller does them around
+/// [`crate::entry::run`]. `core` is this core's own.
+///
+/// # Safety
+/// The processor has what the policy names; no vCPU has been entered on this core, nor its registers loaded.
+#[must_use]
+pub unsafe fn adopt(core: &CoreLocal, policy: &Hygiene) -> Actions {
+    let mut at = 0;
+    if policy.at_entry.contains(Actions::VERW) {
+        at |= stub::VERW;
+    }
+    if policy.at_exit.contains(Actions::RETURN_GUARD) {
+        at |= stub::RETURN_GUARD;
+    }
+    if let Some(root) = policy.root_spec_ctrl {
+        at |= stub::SPEC_CTRL;
+        // The upper half is reserved.
+        core.spec_ctrl.store(root as u32, Relaxed);
+        // SAFETY: the register and its bits are there per contract; it only slows down what is predicted.
+        unsafe { msr::write(SPEC_CTRL, root) };
+    }
+    core.selector.store(data_selector(), Relaxed);
+    core.hygiene.store(at, Relaxed);
+    (policy.at_entry - Actions::VERW) | (policy.at_exit - Actions::RETURN_GUARD)
+}
+
+/// Whether entries and exits on this core switch IA32_SPEC_CTRL.
+pub(crate) fn switches_spec_ctrl() -> bool {
+    CoreLocal::current().is_some_and(|core| core.hygiene.load(Relaxed) & stub::SPEC_CTRL != 0)
+}
+
+/// SS: a writable data segment wherever code of ours runs.
+fn data_selector() -> u16 {
+    let selector: u16;
+    // SAFETY: reads a selector.
+    unsafe { asm!("mov {:x}, ss", out(reg) selector, options(nomem, nostack, preserves_flags)) };
+    selector
+}
 
 /// IA32_PRED_CMD and IA32_FLUSH_CMD: do it (SDM vol. 4, table of architectural MSRs).
 const DO: u64 = 1;
@@ -75,11 +127,9 @@ fn guard_return() {
 /// VERW overwrites buffers only in its memory form, and for a segment that is writable (Intel, "Microarchitectural Data Sampling",
 /// "MD_CLEAR").
 fn overwrite_buffers() {
-    let mut selector = 0_u16;
-    // SAFETY: SS is a writable data segment wherever code of ours runs; what VERW says of it goes to ZF only.
-    unsafe {
-        asm!("mov word ptr [{s}], ss", "verw word ptr [{s}]", s = in(reg) &raw mut selector, options(nostack));
-    }
+    let selector = data_selector();
+    // SAFETY: VERW reads the selector, and says what it finds in ZF only.
+    unsafe { asm!("verw word ptr [{}]", in(reg) &raw const selector, options(nostack, readonly)) };
 }
 
 #[cfg(test)]
