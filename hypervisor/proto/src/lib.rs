@@ -1,0 +1,29 @@
+//! The management protocol between the machine and the workstation: messages, and the frames in which they travel on a serial
+//! line or any other stream of bytes. `PROTOCOL.md` beside this crate is its page.
+//!
+//! A line is noisy, and readers come and go: a [`Decoder`] takes any bytes, yields the messages whose checksum is right, and counts
+//! what it dropped.
+#![no_std]
+
+extern crate alloc;
+
+mod answer;
+mod command;
+mod decoder;
+mod frame;
+mod message;
+mod outbox;
+
+pub use answer::{
+    Answer, CoreInfo, ExitRow, Occupant, VcpuStatistics, VmInfo, VmState, VmStatistics,
+};
+pub use command::Command;
+pub use decoder::Decoder;
+pub use frame::{TooLong, encode, frame, frame_len};
+pub use message::{FromMachine, Message, ToMachine};
+pub use outbox::Outbox;
+
+/// Version of the protocol. It changes when a reader of the last version would misread a message; messages, commands and answers
+/// that are added at the end of their list do not change it.
+pub const VERSION: u16 = 1;
+
