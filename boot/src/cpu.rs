@@ -5,6 +5,7 @@
 use crate::space::Paging;
 use crate::tsc;
 use raw_cpuid::CpuId;
+use spec::cpuid::Registers;
 use spec::{Hz, Ticks};
 use x86_64::registers::control::{Cr4, Cr4Flags};
 
@@ -32,6 +33,13 @@ pub fn has_no_execute() -> bool {
     CpuId::new()
         .get_extended_processor_and_feature_identifiers()
         .is_some_and(|f| f.has_execute_disable())
+}
+
+/// CPUID's answer for a leaf and a subleaf.
+#[must_use]
+pub fn cpuid(leaf: u32, subleaf: u32) -> Registers {
+    let r = raw_cpuid::native_cpuid::cpuid_count(leaf, subleaf);
+    [r.eax, r.ebx, r.ecx, r.edx]
 }
 
 /// How the processor pages, which the hypervisor's first tables must match.

@@ -6,12 +6,14 @@ use crate::elf::Image;
 use crate::failure::Failure;
 use crate::frames::{self, Frames};
 use crate::jump::{self, Target};
+use crate::physical::Memory;
+use crate::processors::{self, Processors};
 use crate::screen::Screen;
 use crate::space::{self, Map};
 use crate::tsc::Frequency;
 use crate::volume::Volume;
 use crate::wishes::Wishes;
-use crate::{clock, config, cpu, framebuffer, info, memory_map, pci, processors, protocol};
+use crate::{clock, config, cpu, framebuffer, info, memory_map, pci, protocol};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::convert::Infallible;
@@ -39,14 +41,10 @@ pub fn start(screen: &mut Screen) -> Result<Infallible, Failure> {
     let map = memory_map()?;
     let memory = memory_map::usable(map.entries());
     screen.line(format_args!("{} MiB of memory", memory >> 20));
-    let plan = config::read(&mut volume, memory)?;
+    let processors = processors::learn(&Memory::new(&map), screen);
+    let plan = config::read(&mut volume, memory, processors.count())?;
     for vm in &plan.vms {
-        screen.line(format_args!(
-            "vm {}: {}, {} MiB",
-            vm.name,
-            vm.kernel,
-            vm.memory >> 20
-        ));
+        show(vm, screen);
     }
 
     let file = read(&mut volume, HYPERVISOR)?;
@@ -56,7 +54,7 @@ pub fn start(screen: &mut Screen) -> Result<Infallible, Failure> {
     image.load(loaded, space::IMAGE)?;
     let stack = frames::pages("the hypervisor's stack", wishes.stack)?;
 
-    let bundle = bundle(&mut volume, plan, &map, screen)?;
+    let bundle = bundle(&mut volume, plan, processors, &map, screen)?;
     drop(volume);
 
     let screen_memory = framebuffer::find();
@@ -109,6 +107,7 @@ pub fn start(screen: &mut Screen) -> Result<Infallible, Failure> {
 fn bundle(
     volume: &mut Volume,
     plan: Plan,
+    processors: Processors,
     map: &MemoryMapOwned,
     screen: &mut Screen,
 ) -> Result<&'static [u8], Failure> {
@@ -122,10 +121,10 @@ fn bundle(
         files: Vec::new(),
         tsc: tsc(screen),
         clock: clock::read(cpu::now),
-        cores: cores(screen),
-        cores_from: plan::bundle::CoreSource::MpServices,
-        io_apics: Vec::new(),
-        isa_overrides: Vec::new(),
+        cores: processors.cores,
+        cores_from: processors.from,
+        io_apics: processors.io_apics,
+        isa_overrides: processors.isa_overrides,
         reset_system: protocol::reset_system()
             .ok_or(Failure::Machine("the firmware has no runtime services"))?,
         runtime_memory: memory_map::runtime(map.entries()),
@@ -163,19 +162,16 @@ fn tsc(screen: &mut Screen) -> spec::Hz {
     tsc.believed()
 }
 
-fn cores(screen: &mut Screen) -> Vec<plan::bundle::Core> {
-    let cores = processors::all();
-    for core in &cores {
-        screen.line(format_args!(
-            "cpu {}: package {} core {} thread {}{}",
-            core.apic_id,
-            core.package,
-            core.core,
-            core.thread,
-            if core.usable { "" } else { ", not usable" }
-        ));
+fn show(vm: &plan::Vm, screen: &mut Screen) {
+    let (name, kernel, mebibytes, vcpus) = (&vm.name, &vm.kernel, vm.memory >> 20, vm.vcpus);
+    match &vm.cores {
+        Some(cores) => screen.line(format_args!(
+            "vm {name}: {kernel}, {mebibytes} MiB, vcpus {vcpus}, on cores {cores:?}"
+        )),
+        None => screen.line(format_args!(
+            "vm {name}: {kernel}, {mebibytes} MiB, vcpus {vcpus}"
+        )),
     }
-    cores
 }
 
 /// A whole file, in memory of its own.
