@@ -7,6 +7,7 @@ const FLAT: &[(&str, u64)] = &[
     ("start_real", 0x8000),
     ("start_protected", 0x20_0000),
     ("start_flat_long", 0x20_0000),
+    ("start_multiboot_flat", 0x30_0000),
 ];
 
 fn main() {

@@ -11,6 +11,7 @@
 //! A guest has one processor and all of its machine; nothing here is made for more.
 #![no_std]
 
+pub mod bytes;
 pub mod cpu;
 mod heap;
 pub mod interrupt;
@@ -18,9 +19,11 @@ pub mod ioapic;
 pub mod lapic;
 pub mod mmio;
 pub mod msr;
+pub mod multiboot;
 pub mod paging;
 pub mod port;
 pub mod power;
+pub mod protected;
 pub mod segments;
 pub mod serial;
 pub mod slot;

@@ -1,9 +1,8 @@
 //! What an ELF64 guest starts with: the loader's promises.
 #![no_std]
 #![no_main]
-// UNSAFETY: reads tables that the loader left in memory.
-#![allow(unsafe_code)]
 
+use guests::bytes::{is, number, sum};
 use guests::start::{zero_page, zero_page_address};
 use guests::verdict::Verdict;
 use guests::{claim, cpu, guest, msr, same};
@@ -64,26 +63,6 @@ fn the_memory_map_is_the_platforms() -> Verdict {
         same!((entry.addr, entry.size, entry.kind), expected);
     }
     Ok(())
-}
-
-/// Bytes of guest memory.
-fn bytes(at: u64, len: usize) -> impl Iterator<Item = u8> {
-    // SAFETY: tables of the loader, in RAM that nobody writes.
-    (0..len as u64).map(move |n| unsafe { ((at + n) as *const u8).read_volatile() })
-}
-
-fn number(at: u64, len: usize) -> u64 {
-    bytes(at, len)
-        .enumerate()
-        .fold(0, |value, (n, byte)| value | u64::from(byte) << (8 * n))
-}
-
-fn sum(at: u64, len: usize) -> u8 {
-    bytes(at, len).fold(0, u8::wrapping_add)
-}
-
-fn is(at: u64, signature: &[u8]) -> bool {
-    bytes(at, signature.len()).eq(signature.iter().copied())
 }
 
 fn the_rsdp_is_where_it_says() -> Verdict {
