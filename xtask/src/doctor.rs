@@ -131,7 +131,12 @@ pub fn examine() -> Result<Vec<Finding>> {
     ));
     findings.push(archive(!outstanding.is_empty()));
     findings.push(match emulator {
-        Some(text) => Finding::good("emulator", text),
+        Some(Ok(text)) => Finding::good("emulator", text),
+        Some(Err(error)) => Finding::wrong(
+            "emulator",
+            format!("{error:#}"),
+            "let BULKHEAD_BOCHS name a Bochs, or remove it",
+        ),
         None => Finding::good("emulator", "not built yet: the first run does it"),
     });
     for line in supply::fetched(&cache)? {

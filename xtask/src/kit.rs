@@ -17,7 +17,7 @@ const FOLDERS: &[(&str, Suite)] = &[
 /// The folder that stands for the tiny guests.
 const TINY: &str = "guests";
 
-/// The file that `path` stands for: `FOLDER/vmlinuz` or `FOLDER/initrd.img` of Debian's, or a tiny guest's
+/// The file that `path` stands for: `FOLDER/vmlinuz`, `FOLDER/vmlinux` or `FOLDER/initrd.img` of Debian's, or a tiny guest's
 /// `guests/NAME.elf`.
 ///
 /// # Errors

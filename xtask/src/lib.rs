@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod faults;
 pub mod image;
 pub mod kit;
+pub mod link;
 mod lints;
 pub mod machine;
 pub mod need;

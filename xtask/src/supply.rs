@@ -142,18 +142,21 @@ pub fn components(report: &Reporter) -> Result<()> {
     toolchain::components(report)
 }
 
-/// The emulator that a run would start without building one, in words.
-pub(crate) fn built_emulator(cache: &Cache) -> Option<String> {
+/// The emulator that a run would start without building one, in words; or what is wrong with the one that the user names.
+pub(crate) fn built_emulator(cache: &Cache) -> Option<Result<String>> {
     if let Some(named) = bochs::named() {
-        return Some(format!("BULKHEAD_BOCHS names {}", named.display()));
+        return Some(bochs::named_build(named).map(|emulator| {
+            let (program, version) = (emulator.program.display(), emulator.version);
+            format!("BULKHEAD_BOCHS names {program}, which is Bochs {version}")
+        }));
     }
     let entry = bochs::built(cache)?;
-    Some(format!(
+    Some(Ok(format!(
         "Bochs {} with {} cures, {}",
         bochs::VERSION,
         cure::CURES.len(),
         entry.display()
-    ))
+    )))
 }
 
 /// The faults of the emulator that a cure is there for, by name.

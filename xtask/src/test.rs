@@ -3,7 +3,7 @@
 use crate::build::{self, cargo};
 use crate::report::Reporter;
 use crate::{lints, supply};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ impl Tests {
     /// Runs them all, whatever fails on the way, and sums up.
     ///
     /// # Errors
-    /// When cargo does not start.
+    /// When cargo does not start, or no test has the name that was asked for.
     pub fn run(&self) -> Result<ExitCode> {
         let start = Instant::now();
         // All that is compiled for bare metal needs them, checks and tests alike, and cargo does not bring them.
@@ -78,6 +78,9 @@ impl Tests {
             println!("{:>7.1} s  {name}", time.as_secs_f64());
         }
         println!("\n{}", stages.tally.verdict(start.elapsed()));
+        if let Some(filter) = &self.filter {
+            stages.tally.expect_some(filter)?;
+        }
         Ok(if stages.tally.failed == 0 {
             ExitCode::SUCCESS
         } else {
@@ -218,6 +221,16 @@ impl Tally {
         Ok(())
     }
 
+    /// Whether a filter has met any test: a misspelt one must not pass for a success.
+    fn expect_some(&self, filter: &str) -> Result<()> {
+        let run = self.passed + self.failed;
+        ensure!(run + self.ignored > 0, "no test is called so: `{filter}`");
+        if run == 0 {
+            println!("`{filter}` names only tests that were left out: `--all` runs the long ones");
+        }
+        Ok(())
+    }
+
     /// Adds a line such as `test result: ok. 3 passed; 0 failed; 1 ignored; ...`.
     fn summary(&mut self, line: &str) {
         let Some((_, counts)) = line
@@ -271,6 +284,24 @@ mod tests {
             Tally::default().verdict(time),
             "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.50s"
         );
+    }
+
+    #[test]
+    fn a_filter_that_meets_no_test_is_an_error() {
+        let none = Tally {
+            filtered: 70,
+            ..Tally::default()
+        };
+        let error = none.expect_some("nosuch").unwrap_err().to_string();
+        assert_eq!(error, "no test is called so: `nosuch`");
+        let summary = |line| {
+            let mut tally = none;
+            tally.summary(line);
+            tally.expect_some("such")
+        };
+        assert!(summary("test result: ok. 1 passed; 0 failed; 0 ignored").is_ok());
+        assert!(summary("test result: ok. 0 passed; 0 failed; 2 ignored").is_ok());
+        assert!(summary("test result: FAILED. 0 passed; 1 failed; 0 ignored").is_ok());
     }
 
     #[test]

@@ -15,7 +15,8 @@ pub struct Control {
 }
 
 impl Control {
-    pub(super) fn new(line: TcpStream) -> std::io::Result<Control> {
+    /// Takes over the machine's end of the line.
+    pub(crate) fn new(line: TcpStream) -> std::io::Result<Control> {
         let (events, heard) = channel();
         serial::listen(line.try_clone()?, events, |piece| piece);
         Ok(Control {

@@ -163,7 +163,7 @@ fn compiles(line: &str) -> bool {
     line.contains(" -c ")
 }
 
-fn named_build(named: PathBuf) -> Result<Emulator> {
+pub(super) fn named_build(named: PathBuf) -> Result<Emulator> {
     let program = if named.is_dir() {
         named.join("bochs")
     } else {
