@@ -1,5 +1,6 @@
 //! What to boot, on what machine, and what to say to it.
 
+use crate::elf32;
 use crate::ends::Ends;
 use crate::flat;
 use crate::outcome::Outcome;
@@ -30,6 +31,7 @@ pub struct Boot {
 enum File {
     Source(Source),
     Guest(String),
+    Guest32(String),
     Flat(String),
 }
 
@@ -107,6 +109,18 @@ impl Boot {
     #[must_use]
     pub fn guest_file(self, path: &str, guest: &str) -> Boot {
         self.with(path, File::Guest(guest.to_owned()))
+    }
+
+    /// Adds a tiny guest beside the config as an ELF file for 32-bit x86.
+    #[must_use]
+    pub fn guest_file_32(self, path: &str, guest: &str) -> Boot {
+        self.with(path, File::Guest32(guest.to_owned()))
+    }
+
+    /// Adds a tiny guest beside the config as a flat binary.
+    #[must_use]
+    pub fn flat_file(self, path: &str, guest: &str) -> Boot {
+        self.with(path, File::Flat(guest.to_owned()))
     }
 
     fn with(mut self, path: &str, file: File) -> Boot {
@@ -222,6 +236,10 @@ impl Boot {
             let source = match file {
                 File::Source(source) => source.clone(),
                 File::Guest(name) => Source::Path(tools::guest(name)?),
+                File::Guest32(name) => {
+                    let elf = std::fs::read(tools::guest(name)?)?;
+                    Source::Bytes(elf32::narrow(&elf).with_context(|| name.clone())?)
+                }
                 File::Flat(name) => {
                     let elf = std::fs::read(tools::guest(name)?)?;
                     Source::Bytes(flat::flatten(&elf).with_context(|| name.clone())?)

@@ -19,6 +19,7 @@
 //! other way that the test has named. It also fails when the hypervisor touched an MSR that the CPU does not have.
 
 mod boot;
+mod elf32;
 mod ends;
 mod flat;
 mod outcome;

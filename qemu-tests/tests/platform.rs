@@ -4,7 +4,8 @@ mod common;
 
 use anyhow::{Result, ensure};
 use common::{WITH_DELIVERY, WITHOUT_DELIVERY, all_hold, claims, claims_on, claims_on_both};
-use qemu_tests::{Boot, Start};
+use libtest_mimic::Trial;
+use qemu_tests::{Boot, Source, Start};
 use std::process::ExitCode;
 
 /// Instructions a second of the emulated machine, which is what its TSC counts.
@@ -25,6 +26,46 @@ fn cpuid(model: &str) -> Result<()> {
     Ok(())
 }
 
+/// A guest whose protocol has it start in protected mode; `extras` are lines of its config.
+fn by_protocol(name: &str, format: &str, extras: &str) -> Boot {
+    Boot::config(&format!(
+        "[[vm]]\nname = \"{name}\"\nkernel = \"kernel\"\nformat = \"{format}\"\ncmdline = \"one=1 two\"\n\
+         memory = \"16 MiB\"\n{extras}\n"
+    ))
+    .file("second", Source::Bytes((0..5000).map(|n| (n * 7) as u8).collect()))
+}
+
+/// A Multiboot kernel with two modules.
+fn multiboot(name: &str) -> Boot {
+    let modules = r#"modules = [{ file = "first", cmdline = "first -x" }, "second"]"#;
+    by_protocol(name, "multiboot", modules)
+        .file("first", Source::Bytes(b"the first module".to_vec()))
+}
+
+fn pvh() -> Boot {
+    by_protocol("pvh", "pvh", r#"initrd = "second""#).guest_file("kernel", "start_pvh")
+}
+
+/// Each way in which a file can be a Multiboot kernel, and PVH.
+fn protocols(model: &'static str) -> Vec<Trial> {
+    let boots: [(&str, fn() -> Boot); 4] = [
+        ("start_multiboot_elf32", || {
+            multiboot("multiboot-elf32").guest_file_32("kernel", "start_multiboot")
+        }),
+        ("start_multiboot_elf64", || {
+            multiboot("multiboot-elf64").guest_file("kernel", "start_multiboot")
+        }),
+        ("start_multiboot_flat", || {
+            multiboot("multiboot-flat").flat_file("kernel", "start_multiboot_flat")
+        }),
+        ("start_pvh", pvh),
+    ];
+    boots
+        .into_iter()
+        .map(|(name, boot)| claims(&format!("{name}::{model}"), move || boot().cpu_model(model)))
+        .collect()
+}
+
 fn main() -> ExitCode {
     let mut tests = Vec::new();
     for guest in ["ports", "pci", "msrs", "control", "memory", "start_long"] {
@@ -35,6 +76,7 @@ fn main() -> ExitCode {
         tests.push(qemu_tests::test(&format!("cpuid::{model}"), move || {
             cpuid(model)
         }));
+        tests.extend(protocols(model));
         for (guest, load, start) in [
             ("start_real", 0x8000, Start::Real),
             ("start_protected", 0x20_0000, Start::Protected),
