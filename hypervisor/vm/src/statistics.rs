@@ -26,7 +26,7 @@ pub const fn bucket(ticks: Ticks) -> usize {
 #[derive(Debug, Default)]
 pub struct Statistics(#[cfg(feature = "statistics")] [Counters; KINDS]);
 
-/// Counters of one kind of exit, on cache lines of their own, what each exit touches on the first.
+/// Counters of one kind of exit, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 struct Counters {
