@@ -189,7 +189,11 @@ global_asm!(
     "rdmsr",
     "mov [rdi + 144], eax",
     "cmp eax, gs:[{root}]",
-    "je 6f",
+    "jne 9f",
+    // IBRS of the older kind has to be written though it is set.
+    "test byte ptr gs:[{hygiene}], {rewrite}",
+    "jz 6f",
+    "9:",
     "mov eax, gs:[{root}]",
     "xor edx, edx",
     "wrmsr",
@@ -221,4 +225,5 @@ global_asm!(
     verw = const stub::VERW,
     guard = const stub::RETURN_GUARD,
     switch = const stub::SPEC_CTRL,
+    rewrite = const stub::REWRITE,
 );

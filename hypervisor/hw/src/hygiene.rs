@@ -17,6 +17,8 @@ pub(crate) mod stub {
     pub(crate) const RETURN_GUARD: u8 = 1 << 1;
     /// IA32_SPEC_CTRL has one value in root, another one in each guest
     pub(crate) const SPEC_CTRL: u8 = 1 << 2;
+    /// Root's value is written after each exit even if the guest left the same
+    pub(crate) const REWRITE: u8 = 1 << 3;
 }
 
 /// Has VM entries and exits on this core do what the policy asks of each: [`Hygiene::at_entry`], [`Hygiene::at_exit`] and
@@ -36,6 +38,9 @@ pub unsafe fn adopt(core: &CoreLocal, policy: &Hygiene) -> Actions {
     }
     if let Some(root) = policy.root_spec_ctrl {
         at |= stub::SPEC_CTRL;
+        if policy.rewrite_spec_ctrl {
+            at |= stub::REWRITE;
+        }
         // The upper half is reserved.
         core.spec_ctrl.store(root as u32, Relaxed);
         // SAFETY: the register and its bits are there per contract; it only slows down what is predicted.

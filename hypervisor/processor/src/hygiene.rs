@@ -46,6 +46,9 @@ pub struct Hygiene {
     /// What IA32_SPEC_CTRL has to hold in root, from the exit to just before the entry; `None`: the register is not
     /// there, or its value does not matter
     pub root_spec_ctrl: Option<u64>,
+    /// It has to be written after each exit, even if the guest left the same value there: IBRS of the older kind holds
+    /// off only what was learnt before it was last written in root ("Indirect Branch Restricted Speculation")
+    pub rewrite_spec_ctrl: bool,
     /// Guest memory that may be executed must be mapped by nested pages of 4 KiB, or a guest can stop the machine
     pub no_large_executable_pages: bool,
     /// For the log: what the processor is open to, and what is done about it

@@ -14,6 +14,7 @@ pub fn policy(facts: &Facts) -> Hygiene {
         at_entry: Actions::empty(),
         at_exit: Actions::RETURN_GUARD,
         root_spec_ctrl: None,
+        rewrite_spec_ctrl: false,
         no_large_executable_pages: false,
         exposures: Exposures::default(),
     };
@@ -72,7 +73,8 @@ fn weaknesses(facts: &Facts) -> Weak {
 /// Our code is built without retpolines, so only IBRS keeps the indirect branches of root (few: calls of chips by
 /// trait, and the jump tables of `match`) from what a guest has taught. It costs two writes of SPEC_CTRL an exit
 /// where guest and root want different values. Enhanced IBRS is set once by every guest kernel that knows it, and then
-/// both are equal. The older IBRS is slower and gets it all the same: isolation is what we are for.
+/// both are equal. The older IBRS is slower, must be written at each exit, and gets it all the same: isolation is what
+/// we are for.
 fn branches(facts: &Facts, weak: Weak, hygiene: &mut Hygiene) {
     let found = &mut hygiene.exposures;
     let ibrs = facts.leaf_7_edx.contains(Leaf7Edx::IBRS);
@@ -87,6 +89,7 @@ fn branches(facts: &Facts, weak: Weak, hygiene: &mut Hygiene) {
             root |= SpecCtrl::BHI_DIS_S;
         }
         hygiene.root_spec_ctrl = Some(root.bits());
+        hygiene.rewrite_spec_ctrl = !enhanced;
     }
     let mend = match (ibrs, enhanced) {
         (_, true) => "enhanced IBRS in root, IBPB at each change of VM",

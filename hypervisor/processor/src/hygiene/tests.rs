@@ -106,6 +106,26 @@ fn a_later_vm_is_always_kept_from_the_return_stack_of_the_one_before() {
     }
 }
 
+/// Skylake's IBRS forgets; enhanced IBRS does not; where there is none, there is nothing to write.
+#[test]
+fn only_the_older_ibrs_is_written_at_each_exit() {
+    for (name, root, rewrite) in [
+        ("Skylake", Some(SpecCtrl::IBRS), true),
+        ("Goldmont", Some(SpecCtrl::IBRS), true),
+        ("Cascade Lake, stepping 7", Some(SpecCtrl::IBRS), false),
+        (
+            "Sapphire Rapids",
+            Some(SpecCtrl::IBRS | SpecCtrl::BHI_DIS_S),
+            false,
+        ),
+        ("emulated Broadwell", None, false),
+    ] {
+        let made = policy(&facts(machine(name), Use::default()));
+        assert_eq!(made.root_spec_ctrl, root.map(|it| it.bits()), "{name}");
+        assert_eq!(made.rewrite_spec_ctrl, rewrite, "{name}");
+    }
+}
+
 fn machine(name: &str) -> &'static Machine {
     MACHINES.iter().find(|it| it.name == name).unwrap()
 }
