@@ -146,6 +146,9 @@ fn mcfg() -> MCFG {
 
 /// Local APICs by the entries that ids below 255 have (type 0); one I/O APIC for the GSIs from 0 on. No PC/AT
 /// interrupt controllers, and no overrides, since there is no wiring of old to keep.
+///
+/// There are no processor devices in the DSDT beside them. Linux registers what is here, takes it offline and online
+/// again without; with them it would idle through its C-state driver, which has nothing better to offer than HLT.
 fn madt(vcpus: u8) -> MADT {
     let local = LocalInterruptController::Address(LOCAL_APIC.0 as u32);
     let mut madt = MADT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION, local);

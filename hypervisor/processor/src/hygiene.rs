@@ -36,8 +36,9 @@ bitflags! {
 /// What this machine has to do, and what it is open to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hygiene {
-    /// Before the first entry of a VM on a core that last ran another one, or none. The last VM's return stack is
-    /// best filled as soon as its core leaves it, since returns to older callers come before the next entry.
+    /// Before the first entry of a VM on a core that last ran another one, or that has since read or written the memory
+    /// of another one, as who loads or scrubs it does. The last VM's return stack is best filled as soon as its core
+    /// leaves it, since returns to older callers come before the next entry.
     pub at_vm_change: Actions,
     /// Before each entry
     pub at_entry: Actions,
