@@ -1,10 +1,12 @@
 //! What xtask and the emulator tests share.
 
+pub mod bench;
 mod bound;
 pub mod build;
 pub mod cli;
 pub mod config;
 pub mod consoles;
+pub mod ctl;
 pub mod doctor;
 pub mod faults;
 pub mod image;
