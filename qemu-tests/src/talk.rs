@@ -7,7 +7,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 use xtask::machine::Running;
 use xtask::machine::serial::{self, Keys};
-use xtask::verdict;
+use xtask::verdict::Verdict;
 use xtask::watch::Watch;
 
 /// An emulator that says nothing for so long by the wall clock is stuck itself: it ends at its limit of emulated
@@ -21,7 +21,7 @@ pub(crate) struct Talk {
     script: VecDeque<(Watch, String)>,
     end: Option<Watch>,
     at_once: bool,
-    fatal: Watch,
+    verdict: Verdict,
     heard: Heard,
 }
 
@@ -51,7 +51,7 @@ impl Talk {
             script: steps.collect::<Result<_>>()?,
             end: ends.line().as_deref().map(Watch::new).transpose()?,
             at_once: ends.at_once(),
-            fatal: Watch::new(verdict::FATAL)?,
+            verdict: Verdict::default(),
             heard: Heard::default(),
         })
     }
@@ -85,8 +85,9 @@ impl Talk {
             self.script.pop_front();
             self.heard.answered += 1;
         }
+        self.verdict.feed(piece);
         let end = self.end.as_mut().is_some_and(|end| end.feed(piece));
-        (end && self.at_once) | self.fatal.feed(piece)
+        (end && self.at_once) | self.verdict.fatal().is_some()
     }
 
     pub(crate) fn into_heard(self) -> Heard {

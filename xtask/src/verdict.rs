@@ -3,7 +3,8 @@
 //! They share the line with a guest's console, which can imitate them. An imitation cannot make a failed run look
 //! like a success: that needs the emulator's own word that the machine is off, which only the hypervisor can bring
 //! about, and the hypervisor's reason as the last line of all, which it prints after the last guest has come to its
-//! end. A guest that imitates a refusal or a panic spoils its own run, as it could by powering off.
+//! end. A guest that imitates a panic spoils the run; refusals count only before the first guest starts. Where several VMs share the
+//! line, each of their lines begins with the VM's name and `|`, which none of ours does.
 
 use regex::Regex;
 use std::sync::LazyLock;
@@ -12,15 +13,31 @@ use std::sync::LazyLock;
 pub const OFF: &str = r"^ *\d+ \d+ - info bulkhead: machine: off reason=";
 /// The reason that is success: the last guest has powered off.
 pub const POWERED_OFF: &str = "last-guest-powered-off";
+/// The reason that is the user's own: the monitor was told to switch the machine off.
+pub const ORDERED: &str = "ordered";
 /// The lines after which nothing will run: refusals of `boot` and of the hypervisor, host exceptions and panics.
 pub const FATAL: &str =
     r"^boot: refused|^ *\d+ (\d+|-) - error bulkhead: (refused:|machine: (panic|stopped))";
 
+/// The line after which a guest may print.
+const START: &str = r"^ *\d+ \d+ [a-z0-9-]+ info bulkhead: vm: start ";
+
 static OFF_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OFF).ok());
 static FATAL_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(FATAL).ok());
 
+static START_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(START).ok());
+
 /// A guest may print lines without end; ours are shorter than this.
 const LONGEST: usize = 4096;
+
+/// Why nothing will run any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fatal {
+    /// `boot` or the hypervisor will not run what it has
+    Refused,
+    /// The hypervisor has met a fault of its own
+    Stopped,
+}
 
 /// What our own lines say.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +45,8 @@ pub struct Verdict {
     line: Vec<u8>,
     /// The reason of the last line, if that is the hypervisor's last
     off: Option<String>,
-    fatal: Option<String>,
+    fatal: Option<Fatal>,
+    started: bool,
 }
 
 impl Verdict {
@@ -52,8 +70,13 @@ impl Verdict {
         } else if !line.trim().is_empty() {
             self.off = None;
         }
+        self.started |= is(&START_LINE);
         if self.fatal.is_none() && is(&FATAL_LINE) {
-            self.fatal = Some(line.trim().to_owned());
+            self.fatal = match line.contains("bulkhead: machine: ") {
+                true => Some(Fatal::Stopped),
+                false if self.started => None,
+                false => Some(Fatal::Refused),
+            };
         }
     }
 
@@ -65,10 +88,10 @@ impl Verdict {
             .filter(|_| self.line.trim_ascii().is_empty())
     }
 
-    /// The line after which nothing will run.
+    /// Why nothing will run any more, if so.
     #[must_use]
-    pub fn fatal(&self) -> Option<&str> {
-        self.fatal.as_deref()
+    pub fn fatal(&self) -> Option<Fatal> {
+        self.fatal
     }
 }
 
@@ -120,20 +143,49 @@ mod tests {
 
     #[test]
     fn refusals_and_panics_are_fatal() {
-        for line in [
-            "boot: refused\r\n",
-            "   99 0 - error bulkhead: refused: no VT-x\r\n",
-            "   99 - - error bulkhead: machine: panic at src/main.rs:1\r\n",
+        for (line, fatal) in [
+            ("boot: refused\r\n", Fatal::Refused),
+            (
+                "   99 0 - error bulkhead: refused: no VT-x\r\n",
+                Fatal::Refused,
+            ),
+            (
+                "   99 - - error bulkhead: machine: panic at src/main.rs:1\r\n",
+                Fatal::Stopped,
+            ),
         ] {
-            assert_eq!(
-                verdict(&format!("noise\n{line}")).fatal(),
-                Some(line.trim())
-            );
+            assert_eq!(verdict(&format!("noise\n{line}")).fatal(), Some(fatal));
         }
         assert_eq!(
             verdict("[    1.0] Kernel panic - not syncing\r\n").fatal(),
             None
         );
+    }
+
+    #[test]
+    fn a_guest_cannot_imitate_a_refusal() {
+        let start = "  5 0 debian info bulkhead: vm: start memory_mib=16\r\n";
+        for line in [
+            "boot: refused\r\n",
+            "  9 0 - error bulkhead: refused: x\r\n",
+        ] {
+            assert_eq!(verdict(&format!("{start}{line}")).fatal(), None, "{line}");
+        }
+        let panic = "  9 - - error bulkhead: machine: panic x\r\n";
+        assert_eq!(
+            verdict(&format!("{start}{panic}")).fatal(),
+            Some(Fatal::Stopped)
+        );
+    }
+
+    #[test]
+    fn a_line_with_a_guests_name_is_not_ours() {
+        let off = format!("  1 0 - info bulkhead: machine: off reason={POWERED_OFF}\r\n");
+        for name in ["a", "1", "1234", "-"] {
+            assert_eq!(verdict(&format!("{name} | {off}")).off(), None);
+            let panic = "9 - - error bulkhead: machine: panic x\r\n";
+            assert_eq!(verdict(&format!("{name} | {panic}")).fatal(), None);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::size::mebibytes;
 use super::{load, write_image};
+use crate::consoles::Kind;
 use crate::machine::{CPU_MODEL, Machine, Pace, Topology};
 use crate::report::Reporter;
 use crate::run::{Outcome, Session};
@@ -13,16 +14,16 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// `boot`'s first line: from here on a key is not for the firmware.
-const BOOT: &str = "^boot: Bulkhead";
+/// From here on someone takes what is typed: before, only firmware did.
+const UP: &str = r"bulkhead: machine: up ";
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
     /// What to boot [default: examples/debian.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Hold input until this regular expression is seen [default: a shell's prompt; at a terminal the first
-    /// sign of life]
+    /// Hold input until this regular expression is seen [default: a shell's prompt; at a terminal the
+    /// hypervisor's first]
     #[arg(long, value_name = "REGEX")]
     after: Option<String>,
     /// End with success when this regular expression is seen
@@ -43,6 +44,9 @@ pub(super) struct Run {
     /// Log the exit statistics of each VM when it ends
     #[arg(long)]
     stats: bool,
+    /// Give each VM a console of its own, beside the machine's line
+    #[arg(long, value_name = "KIND")]
+    consoles: Option<Kind>,
     /// CPU model of the machine, as Bochs names it
     #[arg(long, value_name = "NAME", default_value = CPU_MODEL)]
     cpu_model: String,
@@ -81,11 +85,14 @@ impl Run {
         let folder = tempfile::Builder::new().prefix("bulkhead-").tempdir()?;
         let disk = folder.path().join("disk.img");
         write_image(&config, &disk, &report)?;
-        let default = if terminal { BOOT } else { supply::PROMPT };
+        let default = if terminal { UP } else { supply::PROMPT };
         let session = Session {
             after: self.after.unwrap_or_else(|| default.to_owned()),
             until: self.until,
+            limited: self.timeout.is_some(),
             log: self.log,
+            consoles: self.consoles,
+            vms: config.plan.vms.iter().map(|vm| vm.name.clone()).collect(),
         };
         if terminal {
             report.say("console", "the guest's; Ctrl-] leaves");
