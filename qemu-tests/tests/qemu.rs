@@ -2,10 +2,17 @@
 
 use qemu_tests::{Boot, Ends, qemu_test};
 
-/// What `cargo xtask run --runner qemu` shows on a host without nested KVM.
+/// What `cargo xtask run --runner qemu` shows on a host without nested KVM. Its firmware has ACPI tables.
 fn without_vtx_is_refused() -> anyhow::Result<()> {
-    let outcome = Boot::guest("ports").on_qemu().ends(Ends::Refused).run()?;
+    let boot = Boot::guest("ports").on_qemu().cpus(4);
+    let outcome = boot.ends(Ends::Refused).run()?;
     outcome.expect_lines(&[
+        "^boot: 4 cpus by the MADT, usable: 4 on 4 cores$",
+        "^boot: cpu 0: package 0 core 0 thread 0$",
+        "^boot: cpu 1: package 0 core 1 thread 0$",
+        "^boot: cpu 2: package 0 core 2 thread 0$",
+        "^boot: cpu 3: package 0 core 3 thread 0$",
+        "^boot: io apic at 0xfec00000, interrupts from 0$",
         "^boot: leaving firmware$",
         "info bulkhead: machine: up .* rsdp=true",
         r"error bulkhead: refused: this processor has no VT-x \(CPUID\.1:ECX bit 5 is clear\)$",
@@ -13,9 +20,28 @@ fn without_vtx_is_refused() -> anyhow::Result<()> {
     ])
 }
 
+/// What only the machine knows is held against the plan there, before any guest starts.
+fn a_core_that_is_not_there_is_refused() -> anyhow::Result<()> {
+    let config =
+        "[[vm]]\nname = \"ports\"\nkernel = \"ports.elf\"\nmemory = \"16 MiB\"\ncores = [1, 2]\n";
+    let boot = Boot::config(config).guest_file("ports.elf", "ports");
+    let outcome = boot.on_qemu().cpus(2).ends(Ends::Refused).run()?;
+    outcome.expect_lines(&[
+        "^boot: 2 cpus by the MADT",
+        "^error: there is no core 2$",
+        r"^ --> bulkhead\.toml:5:13$",
+        r"the numbers are 0 to 1$",
+        "= note: this machine has 2 cores$",
+        "^boot: refused$",
+    ])
+}
+
 fn main() -> std::process::ExitCode {
-    qemu_tests::main(vec![qemu_test(
-        "without_vtx_is_refused",
-        without_vtx_is_refused,
-    )])
+    qemu_tests::main(vec![
+        qemu_test("without_vtx_is_refused", without_vtx_is_refused),
+        qemu_test(
+            "a_core_that_is_not_there_is_refused",
+            a_core_that_is_not_there_is_refused,
+        ),
+    ])
 }
