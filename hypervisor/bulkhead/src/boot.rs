@@ -7,7 +7,7 @@ use bootloader_api::info::MemoryRegionKind;
 use bootloader_api::{BootInfo, BootloaderConfig, config::Mapping};
 use paging::Rights;
 use ram::{Extent, Frames};
-use spec::Hpa;
+use spec::{Hpa, PAGE_SIZE};
 
 /// What the hypervisor wants of its loader.
 pub(crate) static CONFIG: BootloaderConfig = {
@@ -37,6 +37,8 @@ pub(crate) struct Machine {
     pub(crate) bundle: &'static [u8],
     /// ACPI RSDP
     pub(crate) rsdp: Option<Hpa>,
+    /// Two frames below 1 MiB, where other cores start; neither guests nor tables get memory from there
+    pub(crate) low: Option<[Hpa; 2]>,
 }
 
 /// UEFI memory types of ACPI tables (UEFI 2.10, section 7.2, "Memory Type Usage after ExitBootServices").
@@ -104,5 +106,22 @@ pub(crate) fn machine(info: &'static BootInfo) -> Result<Machine, &'static str> 
             )
         },
         rsdp: info.rsdp_addr.into_option().map(Hpa),
+        low: low_frames(info),
     })
+}
+
+/// The two highest frames of free memory below 640 KiB: a start-up IPI names one of the first 256 pages.
+fn low_frames(info: &BootInfo) -> Option<[Hpa; 2]> {
+    const END: u64 = 0xa_0000 / PAGE_SIZE;
+    // Nothing good comes of page 0.
+    let mut frames = (1..END)
+        .rev()
+        .map(|page| page * PAGE_SIZE)
+        .filter(|at| {
+            info.memory_regions.iter().any(|r| {
+                r.kind == MemoryRegionKind::Usable && r.start <= *at && at + PAGE_SIZE <= r.end
+            })
+        })
+        .map(Hpa);
+    Some([frames.next()?, frames.next()?])
 }

@@ -1,195 +1,295 @@
-//! The machine's console: rings in memory, both ways, that the UART's interrupts drain and fill.
+//! The machine's serial ports, both served by the first core: COM1 for people, multiplexed between the guests' consoles, the log and
+//! the monitor; COM2 for programs, in frames.
 //!
-//! Nothing waits for the line but a panic and the last words before power-off.
-// UNSAFETY: names the UART's ports.
+//! All else puts bytes into rings in memory and rings the bell: nobody waits for a line but a panic and the last words before
+//! power-off.
+// UNSAFETY: names the UARTs' ports; a panic takes their lock by force.
 #![allow(unsafe_code)]
 
+use crate::machine::{self, Machine};
+use crate::mux_tmp::{Mux, Typed};
+use crate::remote::Remote;
+use crate::{command, uart::Port};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt::{self, Arguments, Write};
+use core::sync::atomic::{AtomicBool, Ordering, fence};
 use heapless::Deque;
-use seam::SerialLine;
+use spec::Ticks;
 use spin::Mutex;
-use uart_16550::backend::PioBackend;
-use uart_16550::spec::FIFO_SIZE;
-use uart_16550::spec::registers::{IER, LSR};
-use uart_16550::{BaudRate, Config, Uart16550};
 
-/// First I/O port of COM1.
+/// First I/O ports of COM1 and COM2.
 const COM1: u16 = 0x3f8;
-/// Pin of the I/O APIC that ISA interrupt 4 arrives at.
-pub(crate) const COM1_PIN: u8 = 4;
+const COM2: u16 = 0x2f8;
 
-/// Bytes that wait for the line: some five seconds of it.
-const OUT: usize = 64 * 1024;
-/// Of these, what a guest may not fill, so that there is room for our log.
-const RESERVED: usize = 8 * 1024;
-/// Bytes that wait for a guest.
-const IN: usize = 4 * 1024;
-
-/// Rounds in which one interrupt is served before the UART is asked for another.
+/// Rounds in which the UARTs are served before other work gets its turn.
 const ROUNDS: usize = 4;
 
-/// The rings and the UART.
-pub(crate) struct Console {
-    out: Deque<u8, OUT>,
-    input: Deque<u8, IN>,
-    uart: Option<Uart16550<PioBackend>>,
-    /// There is no UART: output is dropped.
-    absent: bool,
-    /// The last byte did not end a line.
-    mid_line: bool,
-}
+/// Bytes of the log that wait to be shown.
+const LOG: usize = 32 * 1024;
 
 /// The log ring: the one piece of state that all of the hypervisor shares.
-pub(crate) static CONSOLE: Mutex<Console> = Mutex::new(Console::new());
+static RING: Mutex<Ring> = Mutex::new(Ring(Deque::new()));
+static PORTS: Mutex<Ports> = Mutex::new(Ports {
+    first: Port::none(),
+    second: Port::none(),
+    mux: None,
+    remote: None,
+});
 
-impl Console {
-    const fn new() -> Self {
-        Self {
-            out: Deque::new(),
-            input: Deque::new(),
-            uart: None,
-            absent: false,
-            mid_line: false,
-        }
-    }
+/// A transmitter is at work, so that its interrupt, or the next poll, has the consoles served anyway.
+static BUSY: AtomicBool = AtomicBool::new(false);
 
-    /// Takes over COM1 at 115200 baud; says whether there is one. It needs no heap, no tables of ours, no interrupts: what
-    /// goes wrong from here on can be told.
-    pub(crate) fn open(&mut self) -> bool {
-        // SAFETY: COM1's ports are a UART's or nobody's; boot services, which used them, are gone.
-        let uart = unsafe { Uart16550::new_port(COM1) };
-        let config = Config {
-            baud_rate: BaudRate::Baud115200,
-            interrupts: IER::empty(),
-            ..Config::DEFAULT
-        };
-        self.uart = uart
-            .ok()
-            .and_then(|mut u| u.init(config).is_ok().then_some(u));
-        self.absent = self.uart.is_none();
-        !self.absent
-    }
+struct Ring(Deque<u8, LOG>);
 
-    /// Has the UART interrupt from now on. With an empty transmitter that raises an interrupt at once, which starts the
-    /// ring on its way.
-    pub(crate) fn listen(&mut self) {
-        if let Some(uart) = self.uart.as_mut() {
-            uart.enable_interrupts(IER::DATA_READY | IER::THR_EMPTY);
-        }
-    }
-
-    /// Queues a byte for sending; `false` if only `spare` bytes or fewer are free.
-    fn queue(&mut self, byte: u8, spare: usize) -> bool {
-        if self.absent {
-            return true;
-        }
-        if self.out.len() + spare >= OUT || self.out.push_back(byte).is_err() {
-            return false;
-        }
-        self.mid_line = byte != b'\n';
-        true
-    }
-
-    /// Queues a line of our own. It starts a line even if a guest has left one open, and is cut if the ring is full.
-    pub(crate) fn line(&mut self, write: impl FnOnce(&mut dyn core::fmt::Write)) {
-        if self.mid_line {
-            self.text("\n");
-        }
-        write(self);
-        self.text("\n");
-        self.pump();
-    }
-
-    fn text(&mut self, text: &str) {
-        for b in text.bytes() {
-            if b == b'\n' {
-                let _ = self.queue(b'\r', 0);
-            }
-            let _ = self.queue(b, 0);
-        }
-    }
-
-    /// Gives the UART what it can take now.
-    fn pump(&mut self) {
-        let Some(uart) = self.uart.as_mut() else {
-            return;
-        };
-        if self.out.is_empty() || uart.ready_to_send().is_err() {
-            return;
-        }
-        let mut part = heapless::Vec::<u8, FIFO_SIZE>::new();
-        while !part.is_full()
-            && let Some(b) = self.out.pop_front()
-        {
-            let _ = part.push(b);
-        }
-        let sent = uart.send_bytes(&part);
-        for b in part[sent..].iter().rev() {
-            let _ = self.out.push_front(*b);
-        }
-    }
-
-    /// Serves the UART's interrupt, or polls the UART where its interrupt does not reach us.
-    pub(crate) fn serve(&mut self) {
-        for _ in 0..ROUNDS {
-            let Some(uart) = self.uart.as_mut() else {
-                return;
-            };
-            // Reading IIR ends the transmitter's interrupt.
-            let cause = uart.isr().interrupt_type();
-            for _ in 0..FIFO_SIZE {
-                let Ok(b) = uart.try_receive_byte() else {
-                    break;
-                };
-                // Bytes beyond the ring are lost, as they would be on a real line without flow control.
-                let _ = self.input.push_back(b);
-            }
-            self.pump();
-            if cause.is_none() {
-                return;
-            }
-        }
-        // The pin is edge-triggered: a cause that is left would never be heard of again. Switching the sources off and on
-        // makes a new edge, and other work gets its turn meanwhile.
-        if let Some(uart) = self.uart.as_mut() {
-            let sources = uart.ier();
-            uart.disable_interrupts(sources);
-            uart.enable_interrupts(sources);
-        }
-    }
-
-    /// Sends all that is queued, waiting for the line. Only for a panic and before power-off.
-    pub(crate) fn flush(&mut self) {
-        let Some(uart) = self.uart.as_mut() else {
-            return;
-        };
-        while let Some(b) = self.out.pop_front() {
-            uart.send_bytes_exact(&[b]);
-        }
-        while !uart.lsr().contains(LSR::TRANSMITTER_EMPTY) {
-            core::hint::spin_loop();
-        }
-    }
+struct Ports {
+    first: Port,
+    second: Port,
+    /// Who gets what on COM1, once there are guests
+    mux: Option<Box<Mux>>,
+    /// Who speaks on COM2, if there is such a port
+    remote: Option<Box<Remote>>,
 }
 
-impl core::fmt::Write for Console {
-    fn write_str(&mut self, s: &str) -> core::fmt::Result {
-        self.text(s);
+impl Write for Ring {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        for b in s.bytes() {
+            // What does not fit is cut.
+            self.0.push_back(b).map_err(|_| fmt::Error)?;
+        }
         Ok(())
     }
 }
 
-/// Makes a guest's UART the machine's console.
-pub(crate) struct GuestLine;
+impl Ring {
+    /// The next whole line, without its end.
+    fn line(&mut self) -> Option<Vec<u8>> {
+        let len = self.0.iter().position(|b| *b == b'\n')?;
+        let line = (0..len).filter_map(|_| self.0.pop_front()).collect();
+        self.0.pop_front();
+        Some(line)
+    }
+}
 
-impl SerialLine for GuestLine {
-    fn send(&mut self, byte: u8) -> bool {
-        let mut console = CONSOLE.lock();
-        let taken = console.queue(byte, RESERVED);
-        console.pump();
-        taken
+/// Takes over the ports. It needs no heap, no tables of ours, no interrupts: what goes wrong from here on can be told.
+pub(crate) fn open() {
+    let mut ports = PORTS.lock();
+    // SAFETY: the ports of PCs' UARTs are a UART's or nobody's; boot services, which used them, are gone.
+    unsafe {
+        ports.first = Port::open(COM1);
+        ports.second = Port::open(COM2);
+    }
+}
+
+/// Has the UARTs interrupt from now on.
+pub(crate) fn listen() {
+    let mut ports = PORTS.lock();
+    ports.first.listen();
+    ports.second.listen();
+}
+
+/// Puts the guests on the lines.
+pub(crate) fn open_for(machine: &'static Machine) {
+    let names: Vec<&str> = machine.guests.iter().map(|g| g.vm.name.as_str()).collect();
+    let tsc = machine.bundle.handover().tsc;
+    let mut ports = PORTS.lock();
+    ports.mux = Some(Box::new(Mux::new(&names, tsc)));
+    if ports.second.is_there() {
+        ports.remote = Some(Box::new(Remote::new(&names)));
+    }
+}
+
+/// Whether this core serves the consoles.
+pub(crate) fn is_ours(core: u32) -> bool {
+    core == 0
+}
+
+/// Has the consoles served soon, once what is to be served has been left in its place.
+pub(crate) fn ring() {
+    // Orders what was left before the look at the flag: `serve` clears the flag before it looks at what was left.
+    fence(Ordering::SeqCst);
+    if !BUSY.load(Ordering::Relaxed) {
+        machine::kick(0);
+    }
+}
+
+/// Queues a line of the log.
+pub(crate) fn log(line: Arguments<'_>) {
+    {
+        let mut ring = RING.lock();
+        // A line that does not fit is cut, and its end put in the last byte that is left for it.
+        if ring.write_fmt(line).is_err() {
+            ring.0.pop_back();
+        }
+        let _ = ring.0.push_back(b'\n');
+    }
+    if machine::get().is_some() {
+        ring();
+    } else if let Some(mut ports) = PORTS.try_lock() {
+        // There is nobody to serve the ports yet.
+        ports.show_log();
+        ports.pump();
+    }
+}
+
+/// Moves what waits, both ways; says when to look again at the latest.
+pub(crate) fn serve() -> Option<Ticks> {
+    let now = hw::tsc::now();
+    let mut ports = PORTS.lock();
+    let mut touched = 0;
+    let mut quiet = false;
+    BUSY.store(false, Ordering::Relaxed);
+    fence(Ordering::SeqCst);
+    let mut sent = false;
+    for _ in 0..ROUNDS {
+        quiet = !(ports.first.acknowledge() | ports.second.acknowledge());
+        if let Some(machine) = machine::get() {
+            touched |= ports.receive(machine, now);
+            ports.show_log();
+            touched |= ports.collect(machine, now);
+        } else {
+            ports.show_log();
+        }
+        sent |= ports.pump();
+        if quiet {
+            break;
+        }
+    }
+    if !quiet {
+        // The pins are edge-triggered: a cause that is left would never be heard of again. A new edge brings us back, and other
+        // work gets its turn meanwhile.
+        ports.first.again();
+        ports.second.again();
+    }
+    BUSY.store(sent, Ordering::Relaxed);
+    let next = ports.mux.as_mut().and_then(|mux| mux.tick(now));
+    drop(ports);
+    for (i, guest) in machine::get()
+        .iter()
+        .flat_map(|m| m.guests.iter())
+        .enumerate()
+    {
+        if touched >> (i & 63) & 1 != 0 {
+            guest.vm.poll_serial();
+        }
+    }
+    next
+}
+
+impl Ports {
+    /// Takes what was typed; gives the guests that were given something, a bit for each.
+    fn receive(&mut self, machine: &'static Machine, now: Ticks) -> u64 {
+        let mut touched = 0;
+        let mut give = |vm: usize, byte: u8| {
+            if let Some(guest) = machine.guests.get(vm) {
+                guest.line.give(byte);
+                touched |= 1 << (vm & 63);
+            }
+        };
+        while let Some(mux) = self.mux.as_mut()
+            && let Some(byte) = self.first.receive()
+        {
+            match mux.typed(byte, now) {
+                Typed::Nothing => {}
+                Typed::ToVm(vm, byte) => give(vm, byte),
+                Typed::Command(asked) => {
+                    let answer = command::carry_out(machine, &asked);
+                    mux.answer(&answer);
+                }
+            }
+        }
+        while let Some(remote) = self.remote.as_mut()
+            && let Some(byte) = self.second.receive()
+        {
+            remote.received(byte, machine, &mut give);
+        }
+        touched
     }
 
-    fn receive(&mut self) -> Option<u8> {
-        CONSOLE.lock().input.pop_front()
+    /// Hands on the lines of the log.
+    fn show_log(&mut self) {
+        loop {
+            if self.mux.as_ref().is_some_and(|mux| !mux.takes_log()) {
+                return;
+            }
+            let Some(line) = RING.lock().line() else {
+                return;
+            };
+            let line = core::str::from_utf8(&line).unwrap_or("?");
+            match self.mux.as_mut() {
+                Some(mux) => mux.log_line(line),
+                None => self.first.line(line),
+            }
+            if let Some(remote) = self.remote.as_mut() {
+                remote.log(line);
+            }
+        }
     }
+
+    /// Takes what the guests have sent, as far as the lines have room; gives the guests that have room again.
+    fn collect(&mut self, machine: &'static Machine, now: Ticks) -> u64 {
+        let mut touched = 0;
+        let mut buffer = [0; 256];
+        for (i, guest) in machine.guests.iter().enumerate() {
+            while let Some(mux) = self.mux.as_mut() {
+                let room = mux
+                    .room(i)
+                    .min(self.remote.as_ref().map_or(usize::MAX, |r| r.room()))
+                    .min(buffer.len());
+                let taken = guest.line.take(&mut buffer[..room]);
+                if taken == 0 {
+                    break;
+                }
+                touched |= 1 << (i & 63);
+                mux.vm_output(i, &buffer[..taken], now);
+                if let Some(remote) = self.remote.as_mut() {
+                    remote.output(i, &buffer[..taken]);
+                }
+            }
+        }
+        touched
+    }
+
+    /// Gives the UARTs what they can take now; says whether they took anything.
+    fn pump(&mut self) -> bool {
+        let mut sent = match self.mux.as_mut() {
+            Some(mux) => self.first.pump(|| mux.pop()),
+            None => self.first.pump(|| None),
+        };
+        if let Some(remote) = self.remote.as_mut() {
+            sent |= self.second.pump(|| remote.pop());
+        }
+        sent
+    }
+}
+
+/// Sends all that is queued, waiting for the lines. Only before power-off.
+pub(crate) fn flush() {
+    serve();
+    let mut ports = PORTS.lock();
+    ports.show_log();
+    loop {
+        ports.pump();
+        let idle = ports.first.drain() & ports.second.drain();
+        let left = ports.mux.as_mut().is_some_and(|mux| mux.has_output())
+            || ports.remote.as_ref().is_some_and(|r| r.has_output());
+        if idle && !left {
+            return;
+        }
+    }
+}
+
+/// Prints a report past all locks.
+pub(crate) fn last_words(report: Arguments<'_>) {
+    // SAFETY: the machine has died: the other cores are on their way out of whatever they hold, and none of them comes back.
+    unsafe {
+        PORTS.force_unlock();
+        RING.force_unlock();
+    }
+    let mut ports = PORTS.lock();
+    while let Some(line) = RING.lock().line() {
+        let line = core::str::from_utf8(&line).unwrap_or("?");
+        ports.first.last_words(format_args!("{line}"));
+    }
+    ports.first.last_words(report);
 }

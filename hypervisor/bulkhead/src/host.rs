@@ -1,19 +1,18 @@
-//! Brings up the core that runs this: tables, interrupts, clock.
-// UNSAFETY: installs the core's segment and interrupt tables and takes over its interrupt controllers.
+//! Brings up the core that runs this: tables, interrupts, clock; then serves its interrupts and its sleep.
+// UNSAFETY: installs the core's segment and interrupt tables and takes over its local APIC.
 #![allow(unsafe_code)]
 
-use crate::console::{COM1_PIN, CONSOLE};
-use crate::memory::AddressSpace;
+use crate::{console, memory::AddressSpace};
+use core::ptr::NonNull;
 use hw::apic::LocalApic;
 use hw::core_local::CoreLocal;
-use hw::ioapic::{DEFAULT_BASE, HostIoApic};
 use hw::segments::{IstStacks, Segments};
 use spec::{Hz, Ticks, Vector};
 
 /// Vector of the local APIC's timer.
 const TIMER: Vector = Vector(0x40);
-/// Vector of the console's UART.
-const UART: Vector = Vector(0x41);
+/// Vector of the consoles' UARTs.
+pub(crate) const UART: Vector = Vector(0x41);
 
 /// Pages of an exception stack: room for a report.
 const IST_PAGES: u64 = 4;
@@ -21,79 +20,67 @@ const IST_PAGES: u64 = 4;
 /// What belongs to one core.
 #[derive(Debug)]
 pub(crate) struct Core {
-    /// Its mailbox
+    /// Its flags, which its interrupt handlers write
     pub(crate) local: &'static CoreLocal,
     /// Its descriptor tables
     pub(crate) segments: Segments,
     apic: LocalApic,
     armed: Option<Ticks>,
-    /// When the UART is looked at next, where it has no interrupt
-    poll: Option<Poll>,
+    /// How often the consoles are looked at, where they have no interrupt
+    poll: Option<Ticks>,
+    /// When they are looked at next
+    look: Option<Ticks>,
 }
 
-/// A clock for what has no interrupt.
-#[derive(Clone, Copy, Debug)]
-struct Poll {
-    period: Ticks,
-    next: Ticks,
+/// Makes the stacks on which a core takes exceptions that may strike anywhere.
+///
+/// # Errors
+/// Frames ran out.
+pub(crate) fn exception_stacks(
+    space: &mut AddressSpace,
+) -> Result<IstStacks, paging::Error<paging::Hva>> {
+    Ok(IstStacks {
+        nmi: space.stack(IST_PAGES)?,
+        double_fault: space.stack(IST_PAGES)?,
+        machine_check: space.stack(IST_PAGES)?,
+    })
 }
 
 impl Core {
-    /// Brings up this core: the first, which also serves the console. `tsc` is the frequency of the TSC.
+    /// Brings up this core, number `index` of the plan. `apic` is the page of local APIC registers; `None` if the core's local APIC
+    /// cannot be used as the first core's is.
     ///
-    /// # Errors
-    /// What could not be mapped.
-    pub(crate) fn start(
-        space: &mut AddressSpace,
-        tsc: Hz,
-    ) -> Result<Self, paging::Error<paging::Hva>> {
-        let stacks = IstStacks {
-            nmi: space.stack(IST_PAGES)?,
-            double_fault: space.stack(IST_PAGES)?,
-            machine_check: space.stack(IST_PAGES)?,
-        };
-        hw::trap::on_fatal(crate::stop::on_exception);
-        // SAFETY: once per core, interrupts off since the loader; the stacks are made for this alone.
-        let (segments, local) = unsafe {
+    /// # Safety
+    /// Once per core, interrupts off; the stacks are this core's alone; `apic` is mapped uncached for local APICs alone.
+    pub(crate) unsafe fn start(stacks: IstStacks, apic: NonNull<u8>, index: u32) -> Option<Self> {
+        // SAFETY: per contract.
+        let (segments, local, apic) = unsafe {
             let segments = hw::segments::install(stacks);
-            (segments, CoreLocal::install(hw::cpuid::apic_id()))
+            let local = CoreLocal::install(hw::cpuid::apic_id(), index);
+            (segments, local, LocalApic::take(apic, TIMER)?)
         };
-        hw::pic::mask();
-        let page = space.map_device(hw::apic::mmio_base())?;
-        // SAFETY: the page was just mapped for this alone.
-        let apic = unsafe { LocalApic::take(page, TIMER) };
         let (mode, timer) = apic.describe();
         crate::info!("core: up apic_id={} apic={mode} timer={timer}", apic.id());
-
-        let page = space.map_device(DEFAULT_BASE)?;
-        // SAFETY: as above.
-        let routed = unsafe { HostIoApic::take(page) }
-            .is_some_and(|mut chip| chip.route_edge(COM1_PIN, UART, apic.id()));
-        if routed {
-            crate::info!("console: uart=com1 baud=115200 core={}", apic.id());
-            CONSOLE.lock().listen();
-        } else {
-            crate::warning!(
-                "console: no I/O APIC at {DEFAULT_BASE:#x} that reaches core {}, so the UART is polled every millisecond",
-                apic.id()
-            );
-        }
-        Ok(Self {
+        Some(Self {
             local,
             segments,
             apic,
             armed: None,
-            poll: (!routed).then(|| Poll {
-                period: tsc.ticks(1_000_000),
-                next: Ticks(0),
-            }),
+            poll: None,
+            look: None,
         })
+    }
+
+    /// Has this core look at the consoles every millisecond of a TSC of `tsc`, since no interrupt of theirs reaches it.
+    pub(crate) fn poll_consoles(&mut self, tsc: Hz) {
+        self.poll = Some(tsc.ticks(1_000_000));
+        self.look = Some(Ticks(0));
     }
 
     /// Serves a host interrupt that was acknowledged by a VM exit or noted by a handler.
     pub(crate) fn serve(&mut self, vector: Vector) {
         match vector {
-            UART => CONSOLE.lock().serve(),
+            UART => self.serve_consoles(),
             // It has ended a sleep or a guest's run: that was its purpose.
             TIMER => self.armed = None,
             hw::apic::SPURIOUS => return,
@@ -102,7 +89,7 @@ impl Core {
         self.apic.eoi();
     }
 
-    /// Sleeps until an interrupt has been served, at the latest until `deadline`.
+    /// Sleeps until an interrupt has been served or the core was kicked, at the latest until `deadline`.
     pub(crate) fn sleep(&mut self, deadline: Option<Ticks>) {
         let deadline = self.latest(deadline);
         if self.armed != deadline {
@@ -122,19 +109,26 @@ impl Core {
     /// When this core must be back in the hypervisor, given when its guest wants it to be.
     #[inline]
     pub(crate) fn latest(&self, deadline: Option<Ticks>) -> Option<Ticks> {
-        match self.poll {
+        match self.look {
             None => deadline,
-            Some(Poll { next, .. }) => Some(deadline.map_or(next, |d| d.min(next))),
+            Some(look) => Some(deadline.map_or(look, |d| d.min(look))),
         }
+    }
+
+    /// Serves the consoles, which are this core's.
+    pub(crate) fn serve_consoles(&mut self) {
+        let now = hw::tsc::now();
+        let asked = console::serve();
+        let polled = self.poll.map(|period| now.after(period));
+        self.look = asked.into_iter().chain(polled).min();
     }
 
     fn serve_noted(&mut self) {
         while let Some(vector) = self.local.take() {
             self.serve(vector);
         }
-        if let Some(poll) = self.poll.as_mut() {
-            poll.next = hw::tsc::now().after(poll.period);
-            CONSOLE.lock().serve();
+        if self.look.is_some_and(|look| look <= hw::tsc::now()) {
+            self.serve_consoles();
         }
     }
 }

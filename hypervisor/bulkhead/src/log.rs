@@ -1,6 +1,6 @@
 //! The log: one line an event, fixed fields.
 //!
-//! `ticks core vm level crate: event key=value`; levels are `error` for faults of ours, `warn` for a VM that stopped, `info`
+//! `ticks core vm level crate: event key=value`, the core by its number; levels are `error` for faults of ours, `warn` for a VM that stopped, `info`
 //! for life cycle. Nothing on an exit path logs.
 
 use core::fmt::Arguments;
@@ -29,14 +29,11 @@ impl Level {
 /// Queues a line. `vm` is `-` where no VM is meant.
 pub(crate) fn line(level: Level, vm: &str, text: Arguments<'_>) {
     let now = hw::tsc::now().0;
-    let core = hw::core_local::CoreLocal::current().map_or(0, |c| c.apic_id);
-    crate::console::CONSOLE.lock().line(|out| {
-        let _ = write!(
-            out,
-            "{now:>12} {core} {vm} {} bulkhead: {text}",
-            level.name()
-        );
-    });
+    let core = hw::core_local::CoreLocal::current().map_or(0, |c| c.index);
+    crate::console::log(format_args!(
+        "{now:>12} {core} {vm} {} bulkhead: {text}",
+        level.name()
+    ));
 }
 
 /// An `info` line of the machine.

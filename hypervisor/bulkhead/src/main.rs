@@ -1,6 +1,6 @@
 //! The bare-metal binary: wiring and panic handler.
 //!
-//! Read [`start`] from top to bottom: memory, core, VT-x, guest, power-off.
+//! Read [`start`] from top to bottom: memory, first core, VT-x, other cores, guests; then each core goes on in [`run::core`].
 // UNSAFETY: the entry point and the steps that may be made only once, in their order.
 #![allow(unsafe_code)]
 #![no_std]
@@ -9,32 +9,48 @@
 extern crate alloc;
 
 mod boot;
+mod command;
 mod console;
+mod guest;
 mod host;
-mod launch;
+mod lifecycle;
+mod line;
 mod log;
+mod machine;
 mod memory;
+mod mux_tmp;
+mod others;
+mod pins;
+mod remote;
 mod run;
+mod statistics;
 mod stop;
+mod uart;
 mod vcpu;
 mod vtx;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use bootloader_api::{BootInfo, entry_point};
-use console::CONSOLE;
+use guest::Guest;
+use host::Core;
 use hw::firmware::Firmware;
+use machine::Machine;
 use memory::AddressSpace;
+use plan::Smt;
 use plan::bundle::Bundle;
-use ram::{Frames, Window};
+use processor::hygiene::{Exposure, Facts, Hygiene, Use, policy};
+use ram::{FrameTables, Frames, Window};
 use spec::cpu::Cr4;
 use spin::Mutex;
+use vtx::VtX;
 
 entry_point!(start, config = &boot::CONFIG);
 
 fn start(info: &'static mut BootInfo) -> ! {
     let entered = hw::tsc::now();
     let info: &'static BootInfo = info;
-    CONSOLE.lock().open();
+    console::open();
     if hw::control::cr4() & Cr4::LA57.bits() != 0 {
         stop::refuse(format_args!(
             "the firmware runs with five-level paging (CR4.LA57), which this version does not take over"
@@ -58,8 +74,6 @@ fn start(info: &'static mut BootInfo) -> ! {
     let bundle = Bundle::open(machine.bundle)
         .unwrap_or_else(|e| stop::refuse(format_args!("the bundle is damaged: {e}")));
     let handover = bundle.handover();
-    let core = host::Core::start(&mut space, handover.tsc)
-        .unwrap_or_else(|e| stop::refuse(format_args!("registers cannot be mapped: {e:?}")));
     match space.firmware(&handover.runtime_memory) {
         Ok(tables) => stop::set_firmware(Firmware {
             reset_system: handover.reset_system,
@@ -67,20 +81,102 @@ fn start(info: &'static mut BootInfo) -> ! {
         }),
         Err(e) => warning!("machine: power-off by the firmware is out of reach: {e:?}"),
     }
+    let cores = handover.guest_cores();
+    machine::set_seats(cores.iter().map(|c| c.apic_id));
+    hw::trap::on_fatal(stop::on_exception);
+    let stacks = host::exception_stacks(&mut space).unwrap_or_else(unmapped);
+    let page = space
+        .map_device(hw::apic::mmio_base())
+        .unwrap_or_else(unmapped);
+    // SAFETY: the first and only time on this core, interrupts off since the loader; stacks and page were just made.
+    let mut core = unsafe { Core::start(stacks, page, 0) }
+        .unwrap_or_else(|| stop::refuse(format_args!("the local APIC cannot be used")));
+    pins::route(&mut space, &mut core, handover).unwrap_or_else(unmapped);
     info!(
-        "machine: up version={} tsc_hz={} cores={} free_mib={} heap_bytes={} rsdp={} entered={}",
+        "machine: up version={} tsc_hz={} threads={} cores={} smt={:?} free_mib={} heap_bytes={} rsdp={} entered={}",
         env!("CARGO_PKG_VERSION"),
         handover.tsc.0,
         handover.cores.len(),
+        cores.len(),
+        handover.plan.smt,
         frames.lock().available() >> 20,
         memory::heap_used(),
         machine.rsdp.is_some(),
         entered.0,
     );
-    let mut vtx = vtx::VtX::start(ram::FrameTables { frames, window })
-        .unwrap_or_else(|e| stop::refuse(format_args!("{e}")));
+    let memory = FrameTables { frames, window };
+    let vtx = VtX::start(memory).unwrap_or_else(|e| stop::refuse(format_args!("{e}")));
+    let capabilities = Box::leak(Box::new(vtx.capabilities));
+    let hygiene = hygiene(handover.plan.smt);
     // The decoder unpacks its tables at its first use, which must not be on an exit.
     emul::prepare();
-    let reason = run::all(core, &mut vtx, &bundle, entered);
-    stop::power_off(reason)
+    if let Some(seat) = machine::seats().first() {
+        seat.set_up();
+    }
+    match machine.low {
+        Some(low) => others::start(handover, &mut space, low, page, memory, capabilities)
+            .unwrap_or_else(|e| stop::refuse(format_args!("a core has no stack: {e:?}"))),
+        None => warning!("core: no memory below 1 MiB is free, so no other core can be started"),
+    }
+    let guests = claim(&vtx, handover);
+    for guest in &guests {
+        if guest.plan.autostart {
+            let _ = guest.life.start(hw::tsc::now());
+        }
+    }
+    let capabilities = vtx.capabilities;
+    let machine = machine::publish(Machine {
+        bundle,
+        guests: guests.into(),
+        capabilities,
+        hygiene,
+        memory,
+        entered,
+    });
+    console::open_for(machine);
+    for number in 1..machine::seats().len() as u32 {
+        machine::kick(number);
+    }
+    run::core(core, vtx, machine)
+}
+
+fn unmapped<T>(e: paging::Error<paging::Hva>) -> T {
+    stop::refuse(format_args!("stacks and registers cannot be mapped: {e:?}"))
+}
+
+/// What this processor's weaknesses ask for where guests change; says what it is open to.
+fn hygiene(smt: Smt) -> Hygiene {
+    // SAFETY: asked for only where CPUID shows it.
+    let capabilities = || unsafe { hw::msr::read(spec::msr::ARCH_CAPABILITIES) };
+    let used = Use {
+        shared_siblings: smt == Smt::Share,
+        direct_devices: false,
+    };
+    let hygiene = policy(&Facts::new(&hw::cpuid::leaf, &capabilities, used));
+    for Exposure {
+        name,
+        mend,
+        handled,
+    } in hygiene.exposures.iter()
+    {
+        if *handled {
+            info!("core: {name}: {mend}");
+        } else {
+            warning!("core: open to {name}: {mend}");
+        }
+    }
+    hygiene
+}
+
+/// Gives each VM of the plan its cores and its memory.
+fn claim(vtx: &VtX, handover: &plan::bundle::Handover) -> Vec<Guest> {
+    let plan = &handover.plan;
+    let places = machine::place(plan);
+    let mut guests = Vec::new();
+    for ((index, vm), cores) in (0..).zip(&plan.vms).zip(&places) {
+        let guest = Guest::claim(vtx, (index, vm), cores, handover)
+            .unwrap_or_else(|e| stop::refuse(format_args!("vm {}: {e}", vm.name)));
+        guests.push(guest);
+    }
+    guests
 }

@@ -14,8 +14,8 @@ use spec::pte::Pte;
 use spec::{Hpa, PAGE_SIZE};
 use spin::Mutex;
 
-/// For plans, policy tables, chips: all that is made when a VM is. Frames of guests and tables are not from here.
-const HEAP: u64 = 1 << 20;
+/// For plans, policy tables, chips, lines: all that is made when a VM is. Frames of guests and tables are not from here.
+const HEAP: u64 = 4 << 20;
 
 /// Device registers are mapped from here on, a page each.
 const DEVICES: u64 = 0xffff_fe00_0000_0000;
@@ -137,8 +137,7 @@ impl AddressSpace {
     /// # Errors
     /// Frames ran out, or the ranges make no sense.
     pub(crate) fn firmware(&self, runtime: &[MemorySpan]) -> Made<Hpa> {
-        let mut memory = self.memory;
-        let mut tables = Tables::new(RuntimeServices, memory)?;
+        let mut tables = Tables::new(RuntimeServices, self.memory)?;
         for m in runtime {
             tables.map(
                 Hva(m.start.0),
@@ -148,11 +147,44 @@ impl AddressSpace {
                 MemoryType::WriteBack,
             )?;
         }
+        self.share_upper_half(tables.root());
+        Ok(tables.root())
+    }
+
+    /// Makes tables in which a core finds its way out of real mode: the page `code` one to one, and all that we have mapped.
+    ///
+    /// # Errors
+    /// Frames ran out.
+    pub(crate) fn start_up(&self, code: Hpa) -> Made<Hpa> {
+        let mut tables = Tables::new(
+            Long {
+                largest: Level::KIB_4,
+                global: false,
+            },
+            self.memory,
+        )?;
+        tables.map(
+            Hva(code.0),
+            code,
+            PAGE_SIZE,
+            Rights::RX,
+            MemoryType::WriteBack,
+        )?;
+        self.share_upper_half(tables.root());
+        Ok(tables.root())
+    }
+
+    fn share_upper_half(&self, root: Hpa) {
+        let mut memory = self.memory;
         for upper in 256..512 {
             let entry = memory.read(self.tables.root(), upper);
-            memory.write(tables.root(), upper, entry);
+            memory.write(root, upper, entry);
         }
-        Ok(tables.root())
+    }
+
+    /// The tables' root, for cores that enter this address space after us.
+    pub(crate) fn root(&self) -> Hpa {
+        self.tables.root()
     }
 }
 

@@ -1,9 +1,10 @@
 //! How the machine ends: by the firmware when all is well, parked with a report when it is not.
-// UNSAFETY: takes the console's lock by force, and calls the firmware.
+// UNSAFETY: leaves VMX operation, and calls the firmware.
 #![allow(unsafe_code)]
 
-use crate::console::CONSOLE;
+use crate::{console, machine};
 use core::sync::atomic::{AtomicBool, Ordering};
+use hw::core_local::CoreLocal;
 use hw::firmware::{Firmware, Reset};
 use spin::Once;
 
@@ -15,8 +16,30 @@ pub(crate) fn set_firmware(firmware: Firmware) {
     FIRMWARE.call_once(|| firmware);
 }
 
+/// Why the machine is to go off, once it is to: the first core, which the firmware knows best, does it.
+static REQUEST: Once<&'static str> = Once::new();
+/// A core met what harms all.
+static DYING: AtomicBool = AtomicBool::new(false);
+
+/// Has the first core end the machine when it next looks at its orders.
+pub(crate) fn request(reason: &'static str) {
+    REQUEST.call_once(|| reason);
+}
+
+/// What a core does about the end of the machine when it is kicked.
+pub(crate) fn obey() {
+    if DYING.load(Ordering::SeqCst) {
+        hw::core_local::park();
+    }
+    if let Some(reason) = REQUEST.get()
+        && CoreLocal::current().is_some_and(|core| core.index == 0)
+    {
+        power_off(reason);
+    }
+}
+
 /// Ends the machine in good order: sends what the log holds, then powers off.
-pub(crate) fn power_off(reason: &str) -> ! {
+fn power_off(reason: &str) -> ! {
     crate::info!("machine: off reason={reason}");
     end()
 }
@@ -29,47 +52,34 @@ pub(crate) fn refuse(reason: core::fmt::Arguments<'_>) -> ! {
 }
 
 fn end() -> ! {
-    CONSOLE.lock().flush();
+    console::flush();
     if let Some(f) = FIRMWARE.get() {
         // Firmware relies on the FPU state that UEFI promises it (UEFI 2.10, section 2.3.4), not on a guest's.
         hw::control::reset_extended_state();
-        // SAFETY: no guest runs any more, and each VMCS was cleared; the value was made from what the loader handed over,
-        // with tables of our own making.
+        // SAFETY: no guest runs any more on any core; the value was made from what the loader handed over, with tables
+        // of our own making.
         unsafe {
             hw::vmx_ops::vmxoff();
             f.reset(Reset::Shutdown);
         }
         crate::error!("machine: the firmware's ResetSystem came back");
-        CONSOLE.lock().flush();
+        console::flush();
     }
     hw::core_local::park()
 }
 
 /// Prints a report past all locks and stops the machine. A second fault while the first is reported only parks.
 pub(crate) fn die(report: &dyn core::fmt::Display) -> ! {
-    static DYING: AtomicBool = AtomicBool::new(false);
     if DYING.swap(true, Ordering::SeqCst) {
         hw::core_local::park();
     }
-    // SAFETY: this core runs nothing else any more; if the lock was held when the fault struck, its holder is
-    // the code that will never run again.
-    unsafe { CONSOLE.force_unlock() };
-    let mut console = CONSOLE.lock();
-    console.line(|out| {
-        let _ = write!(
-            out,
-            "{:>12} - - error bulkhead: machine: panic {report}",
-            hw::tsc::now().0
-        );
-    });
-    console.line(|out| {
-        let _ = write!(
-            out,
-            "{:>12} - - error bulkhead: machine: stopped",
-            hw::tsc::now().0
-        );
-    });
-    console.flush();
+    for number in 0..machine::seats().len() as u32 {
+        machine::kick(number);
+    }
+    let now = hw::tsc::now().0;
+    console::last_words(format_args!(
+        "{now:>12} - - error bulkhead: machine: panic {report}\n{now:>12} - - error bulkhead: machine: stopped"
+    ));
     hw::core_local::park()
 }
 

@@ -1,49 +1,74 @@
 //! One vCPU on metal: its control structure, its registers, and the software half in `vm`.
-// UNSAFETY: makes a VMCS current and invalidates cached translations.
+// UNSAFETY: makes a VMCS current, loads registers that guests own, invalidates cached translations.
 #![allow(unsafe_code)]
 
+use crate::guest::Guest;
 use crate::host::Core;
-use crate::launch::Guest;
 use crate::log::Level;
 use crate::vtx::VtX;
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use exits::{Event, Stop};
 use hw::control;
 use hw::entry::Registers;
+use hw::extended_state::ExtendedState;
+use hw::guest_msrs::GuestRegisters;
 use hw::vmx_ops::{self, CurrentVmcs};
 use platform::msr::Rights;
 use seam::TableMem;
 use spec::cpu::Cr4;
 use spec::ept::Eptp;
 use spec::memory_type::MemoryType;
-use spec::state::StartState;
+use spec::state::{Activity, StartState};
 use spec::vmx_controls::SecondaryControls;
-use spec::{Hpa, PAGE_SIZE, Ticks};
+use spec::{PAGE_SIZE, Ticks};
 use vm::{Mailbox, Wants};
 use vmx::{Effect, HostState, Pointers, Setup, Vmcs};
 
-/// The VPID of the only vCPU. Zero is the host's.
-const VPID: u16 = 1;
-
 /// A vCPU that this core runs.
 pub(crate) struct Vcpu {
-    /// The VT-x half
-    pub(crate) vmx: vmx::Vcpu,
-    /// Its control structure, current on this core
+    /// Whose it is
+    pub(crate) guest: &'static Guest,
+    /// The software half
+    pub(crate) software: vm::Vcpu,
+    /// The VT-x half; none before its first start
+    pub(crate) vmx: Option<vmx::Vcpu>,
+    /// Its control structure
     pub(crate) vmcs: CurrentVmcs,
     /// General registers
     pub(crate) registers: Registers,
-    /// The software half
-    pub(crate) software: vm::Vcpu,
-    /// Frames of the VMCS, the MSR bitmap and the two I/O bitmaps
-    frames: [Hpa; 4],
+    /// The start of its VM that it belongs to
+    pub(crate) generation: u32,
+    /// It has not come to rest
+    pub(crate) on: bool,
+    /// Its VM is paused
+    pub(crate) held: bool,
+    away: Box<Away>,
+    pointers: Pointers,
+    host: HostState,
+    vpid: u16,
     has_vpid: bool,
+    /// What cannot wake it while it is halted
+    deaf: Deaf,
     /// The preemption timer's field holds a deadline, not the longest time there is
     timer_set: bool,
 }
 
+/// Registers that no VM entry loads, while the core runs another vCPU.
+struct Away {
+    extended: ExtendedState,
+    registers: GuestRegisters,
+}
+
+/// What a halted vCPU does not hear: that was decided when it halted, and cannot change meanwhile.
+#[derive(Clone, Copy, Default)]
+struct Deaf {
+    interrupts: bool,
+    nmis: bool,
+}
+
 impl Vcpu {
-    /// Makes a vCPU that begins in `start`.
+    /// Makes the vCPU `index` of a guest, as yet without a state. `vpid` is no other's on this core.
     ///
     /// # Errors
     /// What went wrong, in words.
@@ -51,15 +76,12 @@ impl Vcpu {
     pub(crate) fn new(
         vtx: &mut VtX,
         core: &Core,
-        guest: &Guest,
-        start: &StartState,
+        guest: &'static Guest,
+        index: u32,
+        vpid: u16,
     ) -> Result<Self, String> {
-        let policy = &guest.vm.policy;
         let region = vtx.region()?;
-        let bitmaps = [(); 3].map(|()| vtx.memory.alloc());
-        let [Some(msr_bitmap), Some(io_a), Some(io_b)] = bitmaps else {
-            return Err("no frame is left for bitmaps".into());
-        };
+        let policy = &guest.vm.policy;
         let mut msrs = vmx::MsrBitmap::new();
         for (msr, rights) in policy.msrs.direct() {
             if !msrs.allow(
@@ -72,37 +94,112 @@ impl Vcpu {
         }
         let io = vmx::IoBitmaps::new();
         let (a, b) = io.bytes().split_at(vmx::IoBitmaps::B);
-        for (frame, bytes) in [(msr_bitmap, &msrs.bytes()[..]), (io_a, a), (io_b, b)] {
-            if !vtx.memory.fill(frame, bytes) {
-                return Err("a frame lies outside memory".into());
-            }
+        let mut bitmap = |bytes: &[u8]| {
+            let frame = vtx.memory.alloc().ok_or("no frame is left for bitmaps")?;
+            let filled = vtx.memory.fill(frame, bytes);
+            filled.then_some(frame).ok_or("a frame lies outside memory")
+        };
+        let pointers = Pointers {
+            eptp: Eptp::new(guest.nested.root(), MemoryType::WriteBack, false),
+            msr_bitmap: bitmap(msrs.bytes())?,
+            io_bitmap_a: bitmap(a)?,
+            io_bitmap_b: bitmap(b)?,
+        };
+        // SAFETY: in VMX root operation as long as `vtx` is there; the region was just made.
+        let vmcs = unsafe { CurrentVmcs::new(region) }.map_err(|e| e.to_string())?;
+        Ok(Self {
+            guest,
+            software: vm::Vcpu::new(index, policy.cpuid.timer_shift() as u8),
+            vmx: None,
+            vmcs,
+            registers: Registers::default(),
+            generation: 0,
+            on: false,
+            held: false,
+            away: Box::new(Away {
+                extended: ExtendedState::new(),
+                registers: GuestRegisters::reset_state(rdtscp(guest)),
+            }),
+            pointers,
+            host: host_state(core),
+            vpid,
+            has_vpid: vtx.has_vpid(),
+            deaf: Deaf::default(),
+            timer_set: false,
+        })
+    }
+
+    /// Begins anew, in a new generation of its VM: the first vCPU in `start`, another one waiting for its start-up IPI. Its control
+    /// structure is current.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub(crate) fn begin(
+        &mut self,
+        vtx: &VtX,
+        generation: u32,
+        start: Option<&StartState>,
+    ) -> Result<(), String> {
+        let policy = &self.guest.vm.policy;
+        self.software = vm::Vcpu::new(self.software.index, policy.cpuid.timer_shift() as u8);
+        self.vmx = None;
+        self.generation = generation;
+        self.on = true;
+        self.held = false;
+        // Nothing is left of whoever had these before.
+        self.away.extended = ExtendedState::new();
+        self.away.registers = GuestRegisters::reset_state(rdtscp(self.guest));
+        match start {
+            Some(start) => self.set_up(vtx, start),
+            None => Ok(()),
         }
-        // SAFETY: in VMX root operation since `VtX::start`; the region was just made; the vCPU before this one has ended.
-        let mut vmcs = unsafe { CurrentVmcs::load(region) }.map_err(|e| e.to_string())?;
-        let eptp = Eptp::new(guest.nested.root(), MemoryType::WriteBack, false);
-        let host = host_state(core);
-        let vmx = vmx::setup::initialise(
-            &mut vmcs,
+    }
+
+    /// Begins at the page that a start-up IPI names.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    #[inline(never)]
+    pub(crate) fn start_up(&mut self, vtx: &VtX, vector: u8) -> Result<(), String> {
+        let start = self.guest.vm.start_up(vector);
+        match self.vmx.as_mut() {
+            Some(vmx) => {
+                let effect = vmx.start_up(&mut self.vmcs, &start);
+                self.registers.gprs = start.gprs;
+                self.deaf = Deaf::default();
+                // It ends no VM.
+                let _ = self.carry_out(effect);
+            }
+            None => self.set_up(vtx, &start)?,
+        }
+        hw::guest_msrs::init_debug_registers();
+        control::set_cr2(0);
+        self.software.started_up();
+        Ok(())
+    }
+
+    fn set_up(&mut self, vtx: &VtX, start: &StartState) -> Result<(), String> {
+        let policy = &self.guest.vm.policy;
+        self.vmx = Some(vmx::setup::initialise(
+            &mut self.vmcs,
             &Setup {
-                controls: &guest.controls,
+                controls: &self.guest.controls,
                 start,
                 pat: control::PAT_RESET,
                 guest_cr4: (policy.cpuid.cr4() - Cr4::OSXSAVE).bits(),
-                tsc_offset: 0,
-                vpid: VPID,
-                host: &host,
-                pointers: Pointers {
-                    eptp,
-                    msr_bitmap,
-                    io_bitmap_a: io_a,
-                    io_bitmap_b: io_b,
-                },
+                tsc_offset: self.software.tsc_offset(),
+                vpid: self.vpid,
+                host: &self.host,
+                pointers: self.pointers,
             },
-        );
+        ));
+        self.registers.gprs = start.gprs;
+        self.timer_set = false;
+        self.deaf = Deaf::default();
         vtx.forget_translations();
         let mut broken = false;
         vmx::check(
-            &vmcs,
+            &self.vmcs,
             &vtx.capabilities,
             hw::cpuid::address_widths(),
             &mut |failure| {
@@ -111,65 +208,97 @@ impl Vcpu {
             },
         );
         if broken {
-            vmcs.clear().map_err(|e| e.to_string())?;
             return Err("its control structure breaks the rules for VM entry".into());
         }
-        control::reset_extended_state();
-        hw::guest_msrs::reset(rdtscp(&guest.controls));
-        let mut registers = Registers::default();
-        registers.gprs = start.gprs;
-        Ok(Self {
-            vmx,
-            vmcs,
-            registers,
-            software: vm::Vcpu::new(0, policy.cpuid.timer_shift() as u8),
-            frames: [region, msr_bitmap, io_a, io_b],
-            has_vpid: vtx.has_vpid(),
-            timer_set: false,
-        })
+        Ok(())
     }
 
-    /// Puts into the VMCS what the next entry delivers, and the time at which it must end. `false` if the vCPU sleeps and
-    /// nothing wakes it.
-    #[inline]
-    pub(crate) fn prepare(&mut self, core: &Core, mailbox: &Mailbox, now: Ticks) -> bool {
-        let wants = self.software.wants(mailbox, now);
-        let window = wants != Wants::default() && self.deliver(wants);
-        if self.software.halted {
+    /// Takes out of the core what no VM exit saves.
+    pub(crate) fn put_away(&mut self) {
+        // SAFETY: the core holds this vCPU's registers, which nothing of ours has touched since.
+        unsafe {
+            self.away.registers.save();
+            self.away.extended.save();
+        }
+    }
+
+    /// Puts into the core what no VM entry loads, and makes the control structure current.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub(crate) fn take_up(&mut self) -> Result<(), String> {
+        // SAFETY: the values are this vCPU's own, as it had them or as reset leaves them; nothing of ours is in these registers.
+        unsafe {
+            self.away.extended.restore();
+            self.away.registers.load();
+        }
+        self.make_current()
+    }
+
+    /// Makes the control structure this core's current one.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub(crate) fn make_current(&mut self) -> Result<(), String> {
+        // SAFETY: in VMX root operation; the structure is active on this core only, where the vCPU lives.
+        unsafe { self.vmcs.make_current() }.map_err(|e| e.to_string())
+    }
+
+    /// Takes in what others have for it, and says whether it can be entered now.
+    pub(crate) fn is_ready(&mut self, now: Ticks) -> bool {
+        if !self.on || self.held {
             return false;
         }
-        self.vmx.request_interrupt_window(&mut self.vmcs, window);
-        let deadline = core.latest(self.software.deadline());
-        // The timer starts anew from its field at each entry, so a deadline needs a write each time; none needs only one.
-        if let Some(deadline) = deadline {
-            self.vmx.set_timer(&mut self.vmcs, deadline.since(now));
-        } else if self.timer_set {
-            self.vmx.set_timer(&mut self.vmcs, Ticks(u64::MAX));
+        let wants = self
+            .software
+            .wants(self.guest.vm.mailbox(&self.software), now);
+        match self.software.activity {
+            Activity::Active => true,
+            Activity::Halted => {
+                wants.interrupt.is_some() && !self.deaf.interrupts || wants.nmi && !self.deaf.nmis
+            }
+            Activity::WaitForSipi => wants.start_up.is_some(),
         }
-        self.timer_set = deadline.is_some();
-        true
     }
 
-    /// Puts an event into the VMCS if the guest can take it now; says whether to exit as soon as it can take another interrupt.
-    #[inline(never)]
-    fn deliver(&mut self, wants: Wants) -> bool {
-        if wants.nmi {
-            if self.vmx.can_take_nmi(&self.vmcs) {
-                let _ = self.vmx.inject(&mut self.vmcs, Event::Nmi);
-                self.software.nmi_taken();
-            }
-            self.vmx
-                .request_nmi_window(&mut self.vmcs, self.software.nmi_waits());
+    /// When its core must look at it again at the latest, for its own timer.
+    pub(crate) fn deadline(&self) -> Option<Ticks> {
+        if !self.on || self.held || self.deaf.interrupts {
+            return None;
         }
-        let Some(vector) = wants.interrupt else {
+        self.software.deadline()
+    }
+
+    /// Puts into the VMCS what the next entry delivers, and the time at which it must end: `limit` at the latest. `false` if the vCPU
+    /// sleeps and nothing wakes it, or has to be started first.
+    #[inline]
+    pub(crate) fn prepare(
+        &mut self,
+        core: &Core,
+        mailbox: &Mailbox,
+        now: Ticks,
+        limit: Ticks,
+    ) -> bool {
+        let wants = self.software.wants(mailbox, now);
+        let Some(vmx) = self.vmx.as_mut() else {
             return false;
         };
-        if !self.vmx.can_take_interrupt(&self.vmcs) {
-            return true;
+        let window = wants.any() && deliver(vmx, &mut self.vmcs, &mut self.software, wants);
+        if self.software.activity != Activity::Active {
+            return false;
         }
-        let _ = self.vmx.inject(&mut self.vmcs, Event::Interrupt(vector));
-        self.software.taken(vector);
-        self.software.lapic.deliverable().is_some()
+        vmx.request_interrupt_window(&mut self.vmcs, window);
+        let deadline = core.latest(self.software.deadline());
+        let deadline = deadline.map_or(limit, |d| d.min(limit));
+        // The timer starts anew from its field at each entry, so a deadline needs a write each time; none needs only one.
+        let set = deadline != FOREVER;
+        if set {
+            vmx.set_timer(&mut self.vmcs, deadline.since(now));
+        } else if self.timer_set {
+            vmx.set_timer(&mut self.vmcs, FOREVER);
+        }
+        self.timer_set = set;
+        true
     }
 
     /// Does what lies outside the VMCS; says if the VM ends.
@@ -178,7 +307,13 @@ impl Vcpu {
         match effect {
             Effect::None => None,
             Effect::Halt => {
-                self.software.halted = true;
+                self.software.activity = Activity::Halted;
+                if let Some(vmx) = &self.vmx {
+                    self.deaf = Deaf {
+                        interrupts: !vmx.can_take_interrupt(&self.vmcs),
+                        nmis: !vmx.can_take_nmi(&self.vmcs),
+                    };
+                }
                 None
             }
             Effect::SetCr2(address) => {
@@ -196,10 +331,10 @@ impl Vcpu {
             Effect::FlushLinear { pdptes } => {
                 if self.has_vpid {
                     // SAFETY: in VMX root operation, and there is a VPID.
-                    unsafe { vmx_ops::invvpid_single(VPID) };
+                    unsafe { vmx_ops::invvpid_single(self.vpid) };
                 }
-                if pdptes {
-                    self.vmx.set_pdptes(&mut self.vmcs, self.software.pdptes);
+                if pdptes && let Some(vmx) = self.vmx.as_mut() {
+                    vmx.set_pdptes(&mut self.vmcs, self.software.pdptes);
                 }
                 None
             }
@@ -208,16 +343,23 @@ impl Vcpu {
         }
     }
 
-    /// Logs all that is known of a vCPU whose VM has stopped.
-    pub(crate) fn report(&self, vtx: &VtX, name: &str, level: Level) {
+    /// Logs all that is known of a vCPU whose VM it has stopped.
+    pub(crate) fn report(&self, vtx: &VtX, level: Level) {
+        let name = &self.guest.vm.name;
         let rip = self.vmcs.read(spec::vmcs::GUEST_RIP);
         let rsp = self.vmcs.read(spec::vmcs::GUEST_RSP);
         let gprs = &self.registers.gprs;
         crate::log::line(
             level,
             name,
-            format_args!("vm: rip={rip:#x} rsp={rsp:#x} {gprs}"),
+            format_args!(
+                "vm: vcpu={} rip={rip:#x} rsp={rsp:#x} {gprs}",
+                self.software.index
+            ),
         );
+        if let Some(e) = &self.software.unemulated {
+            crate::log::line(level, name, format_args!("vm: not emulated: {e:?}"));
+        }
         crate::log::line(
             level,
             name,
@@ -236,21 +378,39 @@ impl Vcpu {
             },
         );
     }
-
-    /// Gives back what it held.
-    pub(crate) fn end(self, vtx: &mut VtX) {
-        if let Err(e) = self.vmcs.clear() {
-            crate::error!("vm: VMCLEAR failed: {e}; its frames are lost");
-            return;
-        }
-        for frame in self.frames {
-            vtx.memory.free(frame);
-        }
-    }
 }
 
-fn rdtscp(controls: &vmx::Controls) -> bool {
-    controls.secondary.contains(SecondaryControls::RDTSCP)
+/// A time that does not come.
+pub(crate) const FOREVER: Ticks = Ticks(u64::MAX);
+
+/// Puts an event into the VMCS if the guest can take it now; says whether to exit as soon as it can take another interrupt.
+#[inline(never)]
+fn deliver(
+    vmx: &mut vmx::Vcpu,
+    vmcs: &mut CurrentVmcs,
+    software: &mut vm::Vcpu,
+    wants: Wants,
+) -> bool {
+    if wants.nmi {
+        if vmx.can_take_nmi(vmcs) {
+            let _ = vmx.inject(vmcs, Event::Nmi);
+            software.nmi_taken();
+        }
+        vmx.request_nmi_window(vmcs, software.nmi_waits());
+    }
+    let Some(vector) = wants.interrupt else {
+        return false;
+    };
+    if !vmx.can_take_interrupt(vmcs) {
+        return true;
+    }
+    let _ = vmx.inject(vmcs, Event::Interrupt(vector));
+    software.taken(vector);
+    software.lapic.deliverable().is_some()
+}
+
+fn rdtscp(guest: &Guest) -> bool {
+    guest.controls.secondary.contains(SecondaryControls::RDTSCP)
 }
 
 fn host_state(core: &Core) -> HostState {

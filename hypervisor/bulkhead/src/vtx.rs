@@ -51,6 +51,26 @@ impl VtX {
         for m in capabilities.without() {
             crate::info!("vtx: without {}: {}", m.feature, m.consequence);
         }
+        Self::enter(memory, capabilities)
+    }
+
+    /// Enters VMX root operation on a further core, whose VT-x must be as the first one's, since any core may serve any guest.
+    ///
+    /// # Errors
+    /// The reason why this core cannot run guests, in words.
+    pub(crate) fn join(memory: FrameTables<'static>, first: &Capabilities) -> Result<Self, String> {
+        if !vmx_ops::has_vmx() {
+            return Err(vmx_ops::Unavailable::NoVmx.to_string());
+        }
+        // SAFETY: as in `start`.
+        let capabilities = Capabilities::new(|m| unsafe { msr::read(m) });
+        if capabilities != *first {
+            return Err("its VT-x is not that of the first core".into());
+        }
+        Self::enter(memory, capabilities)
+    }
+
+    fn enter(memory: FrameTables<'static>, capabilities: Capabilities) -> Result<Self, String> {
         let mut vtx = Self {
             capabilities,
             memory,

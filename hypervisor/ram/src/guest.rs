@@ -79,7 +79,7 @@ impl GuestRam {
     }
 
     /// Zeroes all of it; no vCPU of the guest runs meanwhile.
-    pub fn scrub(&mut self) {
+    pub fn scrub(&self) {
         for s in self.slots() {
             // Slots lie in the window, or reads and writes would have failed as well.
             let _ = self.window.scrub(s.host.start, s.host.len);

@@ -1,11 +1,13 @@
-//! From a plan to a guest that is ready to be entered: memory, nested tables, loaded kernel, chips, control structure.
+//! A VM of the plan and what it holds of the machine; from its plan to a state in which its first vCPU can be entered.
 
-use crate::console::GuestLine;
+use crate::line::{GuestLine, Line};
+use crate::machine;
 use crate::vtx::VtX;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use devices::Cmos;
-use guest_loader::Image;
+use guest_loader::{Image, Module};
 use paging::{Ept, Level, Rights, Tables};
 use plan::bundle::{Bundle, Handover};
 use platform::cpuid::Facts;
@@ -13,32 +15,50 @@ use platform::layout::ACPI_AREA;
 use platform::{AcpiFacts, CpuidPolicy, MemoryMap, MsrPolicy, reset_vector};
 use ram::guest::Slot;
 use ram::{Extent, FrameTables, GuestRam};
-use seam::GuestMem;
+use seam::{GuestMem, Kick};
 use spec::linux::MemoryRange;
 use spec::memory_type::MemoryType;
 use spec::state::StartState;
 use spec::vmx_controls::SecondaryControls;
 use spec::vmx_msr::EptVpidCap;
 use spec::{Gpa, Hpa};
+use vm::life::Life;
 use vm::{Chips, Policy, Vm};
 use vmx::{Controls, Wants};
 
 /// Guest memory is claimed in pieces of the size of a large page, so that large pages map it.
 const LARGE_PAGE: u64 = 2 << 20;
 
-/// vCPUs of a VM.
-const VCPUS: u8 = 1;
-
-/// A guest and what it holds of the machine for as long as it is in the plan.
+/// A VM of the plan, and what it holds of the machine for as long as the machine is up.
 pub(crate) struct Guest {
-    plan: plan::Vm,
-    e820: Vec<MemoryRange>,
+    /// Its number in the plan
+    pub(crate) index: u32,
+    /// What the plan says of it
+    pub(crate) plan: plan::Vm,
+    /// The core of each vCPU
+    pub(crate) cores: Box<[u32]>,
+    /// Off, running, and what its vCPUs are to do
+    pub(crate) life: Life,
     /// What its vCPUs exit for
     pub(crate) controls: Controls,
-    /// The VM; made anew at each start, on the same memory
+    /// The VM
     pub(crate) vm: Vm<GuestRam, GuestLine>,
+    /// Its console
+    pub(crate) line: &'static Line,
     /// Its nested tables
     pub(crate) nested: Tables<Ept, FrameTables<'static>>,
+    e820: Vec<MemoryRange>,
+}
+
+/// Kicks the cores of a VM's vCPUs.
+struct Cores(Box<[u32]>);
+
+impl Kick for Cores {
+    fn kick(&self, vcpu: u32) {
+        if let Some(core) = self.0.get(vcpu as usize) {
+            machine::kick(*core);
+        }
+    }
 }
 
 impl Guest {
@@ -47,7 +67,12 @@ impl Guest {
     /// # Errors
     /// What the machine does not have, in words.
     #[inline(never)]
-    pub(crate) fn claim(vtx: &VtX, plan: &plan::Vm, handover: &Handover) -> Result<Self, String> {
+    pub(crate) fn claim(
+        vtx: &VtX,
+        (index, plan): (u32, &plan::Vm),
+        cores: &[u32],
+        handover: &Handover,
+    ) -> Result<Self, String> {
         let controls = vmx::controls::select(
             &vtx.capabilities,
             &Wants {
@@ -56,7 +81,7 @@ impl Guest {
                 ..Wants::default()
             },
         );
-        let policy = policy(&controls, handover);
+        let policy = policy(&controls, plan.vcpus, handover);
         let map = MemoryMap::new(plan.memory, policy.cpuid.address_bits())
             .map_err(|e| alloc::format!("its memory: {e:?}"))?;
         let ept = Ept {
@@ -85,15 +110,21 @@ impl Guest {
                 )
                 .map_err(|e| alloc::format!("nested tables cannot be built: {e:?}"))?;
         }
+        let line: &'static Line = Box::leak(Box::new(Line::default()));
         Ok(Self {
+            index,
             vm: Vm::new(
                 plan.name.clone(),
                 memory,
                 policy,
-                chips(handover),
-                VCPUS.into(),
+                chips(handover, line),
+                plan.vcpus,
+                Box::new(Cores(cores.into())),
             ),
             plan: plan.clone(),
+            cores: cores.into(),
+            life: Life::default(),
+            line,
             e820: map.e820(),
             controls,
             nested,
@@ -101,19 +132,19 @@ impl Guest {
     }
 
     /// Brings the VM to its power-on state: memory scrubbed, tables and kernel in place, chips reset. Gives the state in
-    /// which its first vCPU starts.
+    /// which its first vCPU starts. All its vCPUs rest.
     ///
     /// # Errors
     /// What is wrong with the kernel, in words.
     #[inline(never)]
-    pub(crate) fn reset(&mut self, bundle: &Bundle<'_>) -> Result<StartState, String> {
+    pub(crate) fn load(&self, bundle: &Bundle<'_>) -> Result<StartState, String> {
         self.vm.memory.scrub();
-        self.vm.reset(chips(bundle.handover()));
+        self.vm.reset(chips(bundle.handover(), self.line));
         let firmware = (reset_vector::AT, reset_vector::code().to_vec());
-        for (at, table) in platform::acpi::build(&AcpiFacts { vcpus: VCPUS })
-            .into_iter()
-            .chain([firmware])
-        {
+        let facts = AcpiFacts {
+            vcpus: self.plan.vcpus as u8,
+        };
+        for (at, table) in platform::acpi::build(&facts).into_iter().chain([firmware]) {
             self.vm
                 .memory
                 .write_from(at, &table)
@@ -124,32 +155,58 @@ impl Guest {
                 .file(path)
                 .ok_or_else(|| alloc::format!("{path} is not in the bundle"))
         };
+        let modules = self
+            .plan
+            .modules
+            .iter()
+            .map(|module| {
+                Ok(Module {
+                    bytes: file(&module.path)?,
+                    cmdline: &module.cmdline,
+                })
+            })
+            .collect::<Result<Vec<_>, String>>()?;
         let image = Image {
             format: self.plan.format,
             kernel: file(&self.plan.kernel)?,
             initrd: self.plan.initrd.as_deref().map(file).transpose()?,
             cmdline: &self.plan.cmdline,
+            modules: &modules,
         };
         guest_loader::load(&image, &self.e820, ACPI_AREA, &self.vm.memory)
             .map_err(|e| alloc::format!("{}: {e}", self.plan.kernel))
     }
+
+    /// Has the cores of all its vCPUs look at its orders.
+    pub(crate) fn kick(&self) {
+        for core in &self.cores {
+            machine::kick(*core);
+        }
+    }
+
+    /// Has the core of its first vCPU look at its orders.
+    pub(crate) fn kick_first(&self) {
+        if let Some(core) = self.cores.first() {
+            machine::kick(*core);
+        }
+    }
 }
 
-fn chips(handover: &Handover) -> Chips<GuestLine> {
+fn chips(handover: &Handover, line: &'static Line) -> Chips<GuestLine> {
     let clock = &handover.clock;
     Chips::new(
-        GuestLine,
+        GuestLine(line),
         Cmos::new(clock.unix_seconds.cast_signed(), clock.at, handover.tsc),
     )
 }
 
-fn policy(controls: &Controls, handover: &Handover) -> Policy {
+fn policy(controls: &Controls, vcpus: u32, handover: &Handover) -> Policy {
     let has = |c| controls.secondary.contains(c);
     let cpuid = CpuidPolicy::new(
         &hw::cpuid::leaf,
         Facts {
             tsc: handover.tsc,
-            vcpus: VCPUS,
+            vcpus: vcpus as u8,
             // IA32_XSS stays the host's, so no guest may use what hangs on it.
             xsaves: false,
             invpcid: has(SecondaryControls::INVPCID),
