@@ -245,8 +245,15 @@ machines! {
     "as above";
 
     "emulated Tiger Lake", 0x806c1,
-    has [; IBRS STIBP SSBD MD_CLEAR;], caps [RDCL_NO IBRS_ALL SKIP_L1DFL_VMENTRY MDS_NO IF_PSCHANGE_MC_NO],
-    change [RSB_FILL IBPB], entry [], exit [RETURN_GUARD],
-    handled ["Spectre v2" "PBRSB" "SSB"], open ["BHI" "GDS"],
-    "from here on the emulator has IBPB";
+    has [; IBRS STIBP SSBD L1D_FLUSH MD_CLEAR;], caps [RDCL_NO IBRS_ALL RSBA SKIP_L1DFL_VMENTRY SSB_NO],
+    change [RSB_FILL IBPB], entry [VERW], exit [RETURN_GUARD],
+    handled ["Spectre v2" "Retbleed" "PBRSB" "MDS"], open ["BHI" "iTLB multihit" "GDS"],
+    "the emulator gives the register five bits and knows no later ones";
+
+    "emulated Sapphire Rapids", 0x806f8,
+    has [; IBRS STIBP SSBD L1D_FLUSH MD_CLEAR; PSFD IPRED_CTRL RRSBA_CTRL BHI_CTRL],
+    caps [RDCL_NO IBRS_ALL RSBA SKIP_L1DFL_VMENTRY SSB_NO],
+    change [RSB_FILL IBPB], entry [VERW], exit [RETURN_GUARD],
+    handled ["Spectre v2" "Retbleed" "BHI" "PBRSB" "MDS"], open ["iTLB multihit"],
+    "as above, with BHI_DIS_S";
 }
