@@ -85,8 +85,10 @@ pub struct Life {
 #[derive(Debug)]
 struct Inner {
     state: State,
-    /// Since when, by the host's TSC, it has been in `state`; pausing does not count
+    /// When it was last started
     since: Ticks,
+    /// How long it was up before it ended
+    up: Ticks,
     /// vCPUs that have not come to rest
     awake: u32,
     end: Option<End>,
@@ -100,6 +102,7 @@ impl Default for Life {
             inner: Mutex::new(Inner {
                 state: State::Off,
                 since: Ticks(0),
+                up: Ticks(0),
                 awake: 0,
                 end: None,
                 starts: 0,
@@ -116,11 +119,20 @@ impl Life {
         (word >> Order::BITS, Order::decode(word))
     }
 
-    /// Where the VM is, and since when.
+    /// Where the VM is.
     #[must_use]
-    pub fn state(&self) -> (State, Ticks) {
+    pub fn state(&self) -> State {
+        self.inner.lock().state
+    }
+
+    /// How long it has been up since its last start, or was.
+    #[must_use]
+    pub fn uptime(&self, now: Ticks) -> Ticks {
         let inner = self.inner.lock();
-        (inner.state, inner.since)
+        match inner.state {
+            State::Running | State::Paused | State::Stopping => now.since(inner.since),
+            State::Off | State::Starting => inner.up,
+        }
     }
 
     /// How it last ended.
@@ -140,12 +152,11 @@ impl Life {
     ///
     /// # Errors
     /// It is not off.
-    pub fn start(&self, now: Ticks) -> Result<(), Refused> {
+    pub fn start(&self) -> Result<(), Refused> {
         let mut inner = self.inner.lock();
         match inner.state {
             State::Off => {
                 inner.state = State::Starting;
-                inner.since = now;
                 self.give(&inner, Order::Load);
                 Ok(())
             }
@@ -226,15 +237,15 @@ impl Life {
         } else {
             inner.state = State::Off;
         }
-        inner.since = now;
+        inner.up = up;
         (end, up)
     }
 
     /// The VM could not be loaded.
-    pub fn failed(&self, now: Ticks) {
+    pub fn failed(&self) {
         let mut inner = self.inner.lock();
         inner.state = State::Off;
-        inner.since = now;
+        inner.up = Ticks(0);
         inner.end = Some(End::NotStarted);
         self.give(&inner, Order::Rest);
     }
@@ -248,7 +259,7 @@ mod tests {
 
     fn running(vcpus: u32) -> Life {
         let life = Life::default();
-        assert_eq!(life.start(NOW), Ok(()));
+        assert_eq!(life.start(), Ok(()));
         assert_eq!(life.order(), (0, Order::Load));
         life.loaded(vcpus, NOW);
         life
@@ -267,7 +278,10 @@ mod tests {
             life.ended(Ticks(10)),
             (End::Stopped(Stop::PowerOff), Ticks(3))
         );
-        assert_eq!(life.state(), (State::Off, Ticks(10)));
+        assert_eq!(
+            (life.state(), life.uptime(Ticks(99))),
+            (State::Off, Ticks(3))
+        );
         assert_eq!(life.last_end(), Some(End::Stopped(Stop::PowerOff)));
     }
 
@@ -277,7 +291,7 @@ mod tests {
         assert_eq!(life.end(End::Stopped(Stop::Reset)), Ok(()));
         assert!(life.rested());
         assert!(life.ended(NOW).0.restarts());
-        assert_eq!(life.state().0, State::Starting);
+        assert_eq!(life.state(), State::Starting);
         assert_eq!(life.order().1, Order::Load);
         life.loaded(1, NOW);
         assert_eq!(life.order(), (2, Order::Run));
@@ -302,11 +316,11 @@ mod tests {
         for refused in [life.pause(), life.resume(), life.end(End::Asked)] {
             assert_eq!(refused, Err(Refused(State::Off)));
         }
-        assert_eq!(life.start(NOW), Ok(()));
-        assert_eq!(life.start(NOW), Err(Refused(State::Starting)));
+        assert_eq!(life.start(), Ok(()));
+        assert_eq!(life.start(), Err(Refused(State::Starting)));
         assert_eq!(life.end(End::Asked), Err(Refused(State::Starting)));
-        life.failed(NOW);
+        life.failed();
         assert_eq!(life.last_end(), Some(End::NotStarted));
-        assert_eq!(life.start(NOW), Ok(()));
+        assert_eq!(life.start(), Ok(()));
     }
 }

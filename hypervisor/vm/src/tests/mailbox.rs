@@ -63,7 +63,7 @@ fn a_vector_that_came_both_ways_is_ended_as_a_level() {
 /// both: one that is lost is not made good by the next.
 #[test]
 fn what_is_posted_while_the_owner_takes_is_not_lost() {
-    const ROUNDS: usize = 20_000;
+    const ROUNDS: usize = if cfg!(miri) { 40 } else { 20_000 };
     let mailbox = Mailbox::new(0);
     // How many posts have arrived
     let arrived = AtomicUsize::new(0);
@@ -143,7 +143,7 @@ impl Sleeper {
 /// sees at which look, it starts once a round, at the vector of the first start-up.
 #[test]
 fn a_start_up_is_neither_lost_nor_doubled_nor_before_its_init() {
-    const ROUNDS: usize = 5_000;
+    const ROUNDS: usize = if cfg!(miri) { 40 } else { 5_000 };
     let target = Sleeper::new(1);
     let starts = AtomicUsize::new(0);
     let over = AtomicBool::new(false);
@@ -201,7 +201,7 @@ fn a_start_up_is_neither_lost_nor_doubled_nor_before_its_init() {
 #[test]
 fn every_sender_is_seen_though_few_kick() {
     const SENDERS: usize = 3;
-    const ROUNDS: usize = 5_000;
+    const ROUNDS: usize = if cfg!(miri) { 40 } else { 5_000 };
     let target = Sleeper::new(0);
     let arrived: [AtomicUsize; SENDERS] = Default::default();
     let over = AtomicBool::new(false);
