@@ -8,10 +8,11 @@
 //! guest: done passed=1 failed=1
 //! ```
 //!
-//! A guest has one processor and all of its machine; nothing here is made for more.
+//! A guest has one processor and all of its machine; nothing here is made for more, but for [`second`].
 #![no_std]
 
 pub mod bytes;
+pub mod cmdline;
 pub mod cpu;
 mod heap;
 pub mod interrupt;
@@ -24,6 +25,7 @@ pub mod paging;
 pub mod port;
 pub mod power;
 pub mod protected;
+pub mod second;
 pub mod segments;
 pub mod serial;
 pub mod slot;
@@ -41,6 +43,38 @@ pub use spec;
 macro_rules! guest {
     ($($claim:path),+ $(,)?) => {
         $crate::claims!($($claim),+);
+        $crate::at_start!();
+    };
+}
+
+/// A guest that makes no claims: it starts in 64-bit mode, does what this function does, and switches its machine off.
+#[macro_export]
+macro_rules! program {
+    ($main:path) => {
+        extern "C" fn guest_main() {
+            $main();
+        }
+        $crate::from_start!();
+        $crate::at_start!();
+    };
+}
+
+/// The claims of a guest whose start is its own; it goes on at `start_long` in 64-bit mode, RSI as at its start.
+#[macro_export]
+macro_rules! claims {
+    ($($claim:path),+ $(,)?) => {
+        extern "C" fn guest_main() {
+            $crate::verdict::try_all(&[$((stringify!($claim), $claim)),+]);
+        }
+        $crate::from_start!();
+    };
+}
+
+/// The first instruction of a file that starts in 64-bit mode.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! at_start {
+    () => {
         core::arch::global_asm!(
             ".section .start, \"ax\"",
             ".global _start",
@@ -52,14 +86,11 @@ macro_rules! guest {
     };
 }
 
-/// The claims of a guest whose start is its own; it goes on at `start_long` in 64-bit mode, RSI as at its start.
+/// From 64-bit mode to `guest_main`.
+#[doc(hidden)]
 #[macro_export]
-macro_rules! claims {
-    ($($claim:path),+ $(,)?) => {
-        extern "C" fn guest_main() {
-            $crate::verdict::try_all(&[$((stringify!($claim), $claim)),+]);
-        }
-
+macro_rules! from_start {
+    () => {
         // UNSAFETY: the first instructions, which make a stack.
         #[allow(unsafe_code)]
         #[unsafe(naked)]

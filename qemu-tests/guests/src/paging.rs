@@ -19,7 +19,7 @@ pub const USER: u64 = 1 << 2;
 pub const RESERVED: u64 = 1 << 51;
 const LARGE: u64 = 1 << 7;
 
-static PML4: Pages<4096> = Pages::new();
+pub(crate) static PML4: Pages<4096> = Pages::new();
 static PDPT: Pages<4096> = Pages::new();
 static DIRECTORIES: Pages<{ 5 * 4096 }> = Pages::new();
 static TABLE: Pages<4096> = Pages::new();

@@ -12,6 +12,13 @@ pub fn open() {
     uart::write(offset::MCR, (Mcr::DTR | Mcr::RTS | Mcr::OUT2).bits());
 }
 
+/// Waits until the last byte is on its way.
+pub fn drain() {
+    while uart::read(offset::LSR) & Lsr::TX_EMPTY.bits() == 0 {
+        core::hint::spin_loop();
+    }
+}
+
 /// The line as something to write to.
 pub struct Line;
 

@@ -197,6 +197,11 @@ pub fn install() {
         // SAFETY: 256 entries of 16 bytes fill the page.
         unsafe { table.add(n as usize).write_volatile([low, stub >> 32]) };
     }
+    load();
+}
+
+/// Loads the table that [`install`] has filled.
+pub(crate) fn load() {
     let pointer = Pointer::new(IDT.address(), 4096);
     // SAFETY: the table was just filled, and stays.
     unsafe { asm!("lidt [{}]", in(reg) &raw const pointer) };
