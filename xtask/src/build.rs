@@ -61,6 +61,17 @@ pub fn faults() -> Result<Programs> {
     })
 }
 
+/// Builds the program that starts a guest's kernel on the bare machine, which `boot` starts in the hypervisor's place.
+///
+/// # Errors
+/// The compiler's; it has said why on stderr.
+pub fn bare() -> Result<Programs> {
+    Ok(Programs {
+        boot: only(built("boot", UEFI, "firmware")?, "boot")?,
+        hypervisor: only(built("bare", BARE, "")?, "bare")?,
+    })
+}
+
 fn only(mut built: BTreeMap<String, PathBuf>, name: &str) -> Result<PathBuf> {
     built
         .remove(name)

@@ -24,6 +24,7 @@ use std::path::PathBuf;
 pub(crate) use apt::PROGRAMS as FETCH_PROGRAMS;
 pub(crate) use bochs::PROGRAMS as BUILD_PROGRAMS;
 pub(crate) use command::find;
+pub(crate) use initrd::first_process;
 pub(crate) use toolchain::{TARGETS, has_target};
 
 /// What the guest's shell prompts with, as a regular expression. The shell sends a question about the cursor (`ESC [ 6 n`) behind

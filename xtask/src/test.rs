@@ -133,6 +133,7 @@ fn checks() -> Vec<(&'static str, Vec<Command>)> {
                 clippy(&bare("bulkhead")),
                 clippy(&bare("guests")),
                 clippy(&bare("faults")),
+                clippy(&bare("bare")),
                 clippy(&uefi("boot")),
                 clippy(&uefi("shim")),
             ],

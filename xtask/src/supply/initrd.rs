@@ -16,11 +16,20 @@ pub(super) fn write(busybox: &[u8], path: &Path) -> Result<()> {
     let file = BufWriter::new(File::create(path)?);
     // No time and no name: reproducible.
     let gzip = GzBuilder::new().mtime(0).write(file, Compression::best());
-    archive(busybox, gzip)?.finish()?.flush()?;
+    let files = [("bin/busybox", busybox), ("init", RECIPE.as_bytes())];
+    archive(&files, gzip)?.finish()?.flush()?;
     Ok(())
 }
 
-fn archive<W: Write>(busybox: &[u8], mut out: W) -> Result<W> {
+/// An initramfs, not compressed, of one static program, which the kernel starts as its first process.
+///
+/// # Errors
+/// A program of more than 4 GiB.
+pub(crate) fn first_process(program: &[u8]) -> Result<Vec<u8>> {
+    archive(&[("init", program)], Vec::new())
+}
+
+fn archive<W: Write>(files: &[(&str, &[u8])], mut out: W) -> Result<W> {
     for folder in ["bin", "dev"] {
         let entry = entry(folder, 0o755).set_mode_file_type(ModeFileType::Directory);
         out = entry.write(out, 0).finish()?;
@@ -31,7 +40,7 @@ fn archive<W: Write>(busybox: &[u8], mut out: W) -> Result<W> {
         .rdev_major(5)
         .rdev_minor(1);
     out = console.write(out, 0).finish()?;
-    for (name, contents) in [("bin/busybox", busybox), ("init", RECIPE.as_bytes())] {
+    for (name, contents) in files {
         let entry = entry(name, 0o755).set_mode_file_type(ModeFileType::Regular);
         let mut writer = entry.write(out, u32::try_from(contents.len())?);
         writer.write_all(contents)?;
