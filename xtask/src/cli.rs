@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod run;
 mod size;
 
@@ -7,6 +8,7 @@ use crate::report::Reporter;
 use crate::test::Tests;
 use crate::{build, config, doctor, faults, image, kit, workspace};
 use anyhow::Result;
+use bench::Bench;
 use clap::{Args, Parser, Subcommand};
 use run::Run;
 use std::path::{Path, PathBuf};
@@ -37,6 +39,8 @@ enum Command {
     Doctor,
     /// Check and test everything, and sum up
     Test(Test),
+    /// Measure what exits cost, beside the bare machine
+    Bench(Bench),
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +94,7 @@ impl Cli {
                 })
             }
             Command::Test(args) => args.run(),
+            Command::Bench(args) => args.run(),
             Command::Build => {
                 let built = build::programs()?;
                 println!("{}\n{}", built.boot.display(), built.hypervisor.display());
