@@ -1,0 +1,14 @@
+//! The machine's prompt, and the consoles of its guests on its one serial line: pure logic, bytes in and bytes out.
+//!
+//! [`mux::Mux`] is what the hypervisor serves its serial line with; [`command`] and [`render`](mod@render) are the workstation's
+//! too, so that both understand and show the same.
+#![no_std]
+
+extern crate alloc;
+
+pub mod command;
+mod escape;
+pub mod mux;
+mod nearest;
+pub mod prompt;
+pub mod render;
