@@ -7,7 +7,6 @@
 #![allow(unsafe_code)]
 
 use crate::machine::{self, Machine};
-use crate::mux_tmp::{Mux, Typed};
 use crate::remote::Remote;
 use crate::{command, uart::Port};
 use alloc::boxed::Box;
@@ -15,6 +14,7 @@ use alloc::vec::Vec;
 use core::fmt::{self, Arguments, Write};
 use core::sync::atomic::{AtomicBool, Ordering, fence};
 use heapless::Deque;
+use monitor::mux::{Mux, Typed};
 use spec::Ticks;
 use spin::Mutex;
 
@@ -141,6 +141,7 @@ pub(crate) fn serve() -> Option<Ticks> {
     BUSY.store(false, Ordering::Relaxed);
     fence(Ordering::SeqCst);
     let mut sent = false;
+    let mut next = None;
     for _ in 0..ROUNDS {
         quiet = !(ports.first.acknowledge() | ports.second.acknowledge());
         if let Some(machine) = machine::get() {
@@ -150,6 +151,7 @@ pub(crate) fn serve() -> Option<Ticks> {
         } else {
             ports.show_log();
         }
+        next = ports.mux.as_mut().and_then(|mux| mux.tick(now));
         sent |= ports.pump();
         if quiet {
             break;
@@ -162,7 +164,6 @@ pub(crate) fn serve() -> Option<Ticks> {
         ports.second.again();
     }
     BUSY.store(sent, Ordering::Relaxed);
-    let next = ports.mux.as_mut().and_then(|mux| mux.tick(now));
     drop(ports);
     for (i, guest) in machine::get()
         .iter()
@@ -268,6 +269,9 @@ pub(crate) fn flush() {
     serve();
     let mut ports = PORTS.lock();
     ports.show_log();
+    if let Some(mux) = ports.mux.as_mut() {
+        mux.finish();
+    }
     loop {
         ports.pump();
         let idle = ports.first.drain() & ports.second.drain();

@@ -54,7 +54,7 @@ fn load(runner: &mut Runner, i: usize) {
         Ok(start) => start,
         Err(e) => {
             log::line(Level::Warn, name, format_args!("vm: not started: {e}"));
-            guest.life.failed(hw::tsc::now());
+            guest.life.failed();
             rest(runner);
             return;
         }
@@ -133,7 +133,7 @@ pub(crate) fn told(end: End) -> (Level, &'static str) {
 /// A guest has gone by itself: the machine goes off with the last one.
 fn rest(runner: &Runner) {
     let guests = &runner.machine.guests;
-    if guests.iter().any(|g| g.life.state().0 != State::Off) {
+    if guests.iter().any(|g| g.life.state() != State::Off) {
         return;
     }
     let well = guests

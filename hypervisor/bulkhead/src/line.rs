@@ -31,11 +31,6 @@ impl Line {
         taken
     }
 
-    /// Whether the guest has sent something that was not taken yet.
-    pub(crate) fn has_output(&self) -> bool {
-        !self.out.lock().is_empty()
-    }
-
     /// Puts a byte where the guest's UART gets it from. What does not fit is lost, as on a line without flow control.
     pub(crate) fn give(&self, byte: u8) {
         let _ = self.input.lock().push_back(byte);

@@ -8,10 +8,8 @@ use hw::core_local::CoreLocal;
 use plan::Plan;
 use plan::bundle::Bundle;
 use processor::hygiene::Hygiene;
-use ram::FrameTables;
 use spec::Ticks;
 use spin::Once;
-use vmx::Capabilities;
 
 /// The machine, from the moment at which guests may run.
 pub(crate) struct Machine {
@@ -19,12 +17,8 @@ pub(crate) struct Machine {
     pub(crate) bundle: Bundle<'static>,
     /// The guests of the plan, in its order
     pub(crate) guests: Box<[Guest]>,
-    /// What the cores' VT-x can do
-    pub(crate) capabilities: Capabilities,
     /// What is done where guests change
     pub(crate) hygiene: Hygiene,
-    /// Where control structures come from
-    pub(crate) memory: FrameTables<'static>,
     /// When the hypervisor was entered
     pub(crate) entered: Ticks,
 }

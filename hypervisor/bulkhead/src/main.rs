@@ -18,7 +18,6 @@ mod line;
 mod log;
 mod machine;
 mod memory;
-mod mux_tmp;
 mod others;
 mod pins;
 mod remote;
@@ -121,16 +120,13 @@ fn start(info: &'static mut BootInfo) -> ! {
     let guests = claim(&vtx, handover);
     for guest in &guests {
         if guest.plan.autostart {
-            let _ = guest.life.start(hw::tsc::now());
+            let _ = guest.life.start();
         }
     }
-    let capabilities = vtx.capabilities;
     let machine = machine::publish(Machine {
         bundle,
         guests: guests.into(),
-        capabilities,
         hygiene,
-        memory,
         entered,
     });
     console::open_for(machine);
