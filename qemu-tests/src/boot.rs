@@ -4,6 +4,7 @@ use crate::elf32;
 use crate::ends::Ends;
 use crate::flat;
 use crate::outcome::Outcome;
+use crate::step::{Does, Hears, Step};
 use crate::talk::{Line, Talk};
 use crate::tools;
 use anyhow::{Context, Result, ensure};
@@ -22,7 +23,7 @@ pub struct Boot {
     files: Vec<(String, File)>,
     without: Vec<String>,
     machine: Machine,
-    script: Vec<(String, String)>,
+    script: Vec<Step>,
     ends: Ends,
     qemu: bool,
 }
@@ -84,19 +85,39 @@ impl Boot {
         .with(&format!("{vm}.bin"), File::Flat(name.to_owned()))
     }
 
+    /// Boots several tiny guests as ELF64 files, each a VM of 16 MiB: its name, its program, and further lines of its config.
+    #[must_use]
+    pub fn guests(vms: &[(&str, &str, &str)]) -> Boot {
+        let vm = |(name, _, lines): &(&str, &str, &str)| {
+            format!(
+                "[[vm]]\nname = \"{name}\"\nkernel = \"{name}.elf\"\nformat = \"elf64\"\nmemory = \"16 MiB\"\n{lines}\n"
+            )
+        };
+        let boot = Boot::config(&vms.iter().map(vm).collect::<String>());
+        vms.iter().fold(boot, |boot, (name, guest, _)| {
+            boot.guest_file(&format!("{name}.elf"), guest)
+        })
+    }
+
     /// Boots the Debian guest of a suite, as `examples/debian.toml` has it.
     ///
     /// # Errors
     /// When the guest cannot be had.
     pub fn debian(suite: Suite) -> Result<Boot> {
-        let kit = tools::debian(suite)?;
         let text = std::fs::read_to_string(xtask::config::default())?;
-        let mut boot = Boot::config(&text)
+        let boot = Boot::config(&text).with_debian(suite)?;
+        Ok(boot.memory(512).limit(300))
+    }
+
+    /// Adds the Debian guest of a suite beside the config, as `debian/vmlinuz` and `debian/initrd.img`.
+    ///
+    /// # Errors
+    /// When the guest cannot be had.
+    pub fn with_debian(self, suite: Suite) -> Result<Boot> {
+        let kit = tools::debian(suite)?;
+        Ok(self
             .file("debian/vmlinuz", Source::Path(kit.kernel))
-            .file("debian/initrd.img", Source::Path(kit.initrd));
-        boot.machine.memory = 512;
-        boot.machine.limit = Some(300);
-        Ok(boot)
+            .file("debian/initrd.img", Source::Path(kit.initrd)))
     }
 
     /// Adds a file beside the config, or replaces the one at this path.
@@ -188,8 +209,36 @@ impl Boot {
 
     /// Sends `text` when the regular expression `after` is seen on the serial line, the steps one after the other.
     #[must_use]
-    pub fn send(mut self, after: &str, text: &str) -> Boot {
-        self.script.push((after.to_owned(), text.to_owned()));
+    pub fn send(self, after: &str, text: &str) -> Boot {
+        self.step(Hears::Line, after, Does::Send(text.to_owned()))
+    }
+
+    /// Types `text` to a VM, by its number in the config, when the regular expression `after` is seen on that VM's console, both
+    /// on the second serial line.
+    #[must_use]
+    pub fn type_to(self, vm: usize, after: &str, text: &str) -> Boot {
+        self.step(Hears::Console(vm), after, Does::Type(vm, text.to_owned()))
+    }
+
+    /// Has the machine carry out a command, such as `vm stop a`, when the regular expression `after` is seen on the serial line,
+    /// or at once if that is empty; the next step waits for the answer, which [`Outcome::answers`] has.
+    #[must_use]
+    pub fn ctl(self, after: &str, command: &str) -> Boot {
+        self.step(Hears::Line, after, Does::Ask(command.to_owned()))
+    }
+
+    /// The same, when `after` is seen on the console of a VM.
+    #[must_use]
+    pub fn ctl_after(self, vm: usize, after: &str, command: &str) -> Boot {
+        self.step(Hears::Console(vm), after, Does::Ask(command.to_owned()))
+    }
+
+    fn step(mut self, hears: Hears, after: &str, does: Does) -> Boot {
+        self.script.push(Step {
+            hears,
+            after: after.to_owned(),
+            does,
+        });
         self
     }
 
@@ -214,9 +263,9 @@ impl Boot {
         let folder = tempfile::Builder::new().prefix("bulkhead-").tempdir()?;
         let disk = folder.path().join("disk.img");
         self.contents()?.write(&disk)?;
-        let running = runner.start(&self.machine, &disk)?;
+        let mut running = runner.start(&self.machine, &disk)?;
         let mut talk = Talk::new(&self.script, &self.ends)?;
-        let line = talk.follow(&running)?;
+        let line = talk.follow(&mut running)?;
         let grace = std::time::Duration::from_secs(if line == Line::Closed { 10 } else { 0 });
         let outcome = Outcome::new(talk.into_heard(), running.finish(grace)?);
         outcome.judge(&self.ends)?;

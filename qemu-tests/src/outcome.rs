@@ -4,7 +4,9 @@ use crate::ends::Ends;
 use crate::talk::Heard;
 use crate::unknown_msr;
 use anyhow::{Context, Result, bail, ensure};
+use proto::Answer;
 use regex::{Captures, Regex};
+use std::collections::BTreeMap;
 use xtask::machine::{End, Finished};
 use xtask::verdict::Verdict;
 
@@ -22,14 +24,21 @@ pub struct Outcome {
     pub end: End,
     /// Ticks from power-on to the end, where the emulator's log has them
     pub ticks: Option<u64>,
+    /// What each VM, by its number in the config, wrote to its console, as the second line had it; line ends as `\n`
+    pub consoles: BTreeMap<usize, String>,
+    /// The answer to each command of the script, in its order
+    pub answers: Vec<Answer>,
     answered: usize,
 }
 
 impl Outcome {
     pub(crate) fn new(heard: Heard, finished: Finished) -> Outcome {
-        let serial = String::from_utf8_lossy(&heard.bytes).replace("\r\n", "\n");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+        let consoles = heard.consoles.iter();
         Outcome {
-            serial,
+            serial: text(&heard.bytes),
+            consoles: consoles.map(|(&vm, bytes)| (vm, text(bytes))).collect(),
+            answers: heard.answers,
             ticks: last_tick(&finished.log),
             emulator_log: finished.log,
             end: finished.end,
@@ -109,6 +118,19 @@ impl Outcome {
         }
     }
 
+    /// Finds the first place that the regular expression matches on the console of a VM, by its number in the config.
+    ///
+    /// # Errors
+    /// When there is none. The error shows the console.
+    pub fn expect_console(&self, vm: usize, regex: &str) -> Result<Captures<'_>> {
+        let console = self.consoles.get(&vm).map_or("", String::as_str);
+        let found = multi_line(regex)?.captures(console);
+        found.with_context(|| {
+            let shown = last_lines(console, SHOWN);
+            format!("no line of VM {vm} matches `{regex}`\n--- its console ---\n{shown}")
+        })
+    }
+
     /// The ticks at the head of the first line of our log whose event matches.
     ///
     /// # Errors
@@ -158,7 +180,7 @@ mod tests {
     fn outcome(serial: &str, log: &str) -> Outcome {
         let heard = Heard {
             bytes: serial.into(),
-            answered: 0,
+            ..Heard::default()
         };
         Outcome::new(
             heard,

@@ -1,10 +1,14 @@
-//! The talk with a machine over its serial line, by a script.
+//! The talk with a machine over its two serial lines, by a script.
 
 use crate::ends::Ends;
-use anyhow::{Result, bail};
-use std::collections::VecDeque;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use crate::step::{Does, Hears, Step, Watched};
+use anyhow::{Context, Result, bail};
+use proto::{Answer, Command};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+use xtask::ctl;
+use xtask::link::{Link, Silent};
 use xtask::machine::Running;
 use xtask::machine::serial::{self, Keys};
 use xtask::verdict::Verdict;
@@ -15,20 +19,28 @@ use xtask::watch::Watch;
 const STUCK: Duration = Duration::from_secs(600);
 /// After a fatal line its report is let through until the line is silent for so long.
 const SILENCE: Duration = Duration::from_secs(1);
+/// How long an answer may take by the wall clock, which means little for an emulator beside others.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What is said and heard.
 pub(crate) struct Talk {
-    script: VecDeque<(Watch, String)>,
+    script: VecDeque<Watched>,
     end: Option<Watch>,
     at_once: bool,
     verdict: Verdict,
     heard: Heard,
+    /// Whether the script waits for an answer
+    asking: bool,
 }
 
 /// What was heard.
 #[derive(Default)]
 pub(crate) struct Heard {
     pub(crate) bytes: Vec<u8>,
+    /// What each VM, by its number, wrote to its console
+    pub(crate) consoles: BTreeMap<usize, Vec<u8>>,
+    /// To each command of the script, in its order
+    pub(crate) answers: Vec<Answer>,
     /// Steps of the script that were reached
     pub(crate) answered: usize,
 }
@@ -42,55 +54,140 @@ pub(crate) enum Line {
     Left,
 }
 
+enum Event {
+    Line(Option<Vec<u8>>),
+    Console(usize, Vec<u8>),
+    Answer(Result<Answer, Silent>),
+}
+
+/// The ways to the machine.
+struct Mouth {
+    keys: Keys,
+    link: Link,
+    events: Sender<Event>,
+}
+
 impl Talk {
-    pub(crate) fn new(script: &[(String, String)], ends: &Ends) -> Result<Talk> {
-        let steps = script
-            .iter()
-            .map(|(after, text)| Ok((Watch::new(after)?, text.clone())));
+    pub(crate) fn new(script: &[Step], ends: &Ends) -> Result<Talk> {
         Ok(Talk {
-            script: steps.collect::<Result<_>>()?,
+            script: script.iter().map(Watched::new).collect::<Result<_>>()?,
             end: ends.line().as_deref().map(Watch::new).transpose()?,
             at_once: ends.at_once(),
             verdict: Verdict::default(),
             heard: Heard::default(),
+            asking: false,
         })
     }
 
-    pub(crate) fn follow(&mut self, running: &Running) -> Result<Line> {
-        let keys = Keys::new(running.serial()?);
-        let (pieces, queue) = channel();
-        serial::listen(running.serial()?, pieces, |piece| piece);
+    pub(crate) fn follow(&mut self, running: &mut Running) -> Result<Line> {
+        let (events, queue) = channel();
+        let words = events.clone();
+        let printed = move |vm, bytes: &[u8]| {
+            // Nobody listens once all is heard that the test wants to hear.
+            let _ = words.send(Event::Console(vm, bytes.to_vec()));
+        };
+        let control = running.take_control().context("the second line is taken")?;
+        let mouth = Mouth {
+            keys: Keys::new(running.serial()?),
+            link: Link::new(control, Box::new(printed)),
+            events: events.clone(),
+        };
+        serial::listen(running.serial()?, events, Event::Line);
         let mut over = false;
         loop {
             match queue.recv_timeout(if over { SILENCE } else { STUCK }) {
-                Ok(Some(_)) if running.overdue() => return Ok(Line::Left),
-                Ok(Some(piece)) => over |= self.hear(&piece, &keys),
-                Ok(None) | Err(RecvTimeoutError::Disconnected) => return Ok(Line::Closed),
+                Ok(Event::Line(Some(_)) | Event::Console(..)) if running.overdue() => {
+                    return Ok(Line::Left);
+                }
+                Ok(Event::Line(Some(piece))) => over |= self.hear(&piece, &mouth)?,
+                Ok(Event::Console(vm, piece)) => {
+                    self.heard.consoles.entry(vm).or_default().extend(&piece);
+                    self.step(Hears::Console(vm), &piece, &mouth)?;
+                }
+                Ok(Event::Answer(answer)) => {
+                    let answer = answer.map_err(|silent| self.failed(&silent.to_string()))?;
+                    self.heard.answers.push(answer);
+                    self.asking = false;
+                    self.go_on(&mouth)?;
+                }
+                Ok(Event::Line(None)) | Err(RecvTimeoutError::Disconnected) => {
+                    return Ok(Line::Closed);
+                }
                 Err(RecvTimeoutError::Timeout) if over => return Ok(Line::Left),
-                Err(RecvTimeoutError::Timeout) => bail!(
-                    "nothing was heard for {STUCK:?}\n{}",
-                    String::from_utf8_lossy(&self.heard.bytes)
-                ),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!(self.failed(&format!("nothing was heard for {STUCK:?}")))
+                }
             }
         }
     }
 
     /// Whether nothing more needs to be heard.
-    fn hear(&mut self, piece: &[u8], keys: &Keys) -> bool {
+    fn hear(&mut self, piece: &[u8], mouth: &Mouth) -> Result<bool> {
         self.heard.bytes.extend_from_slice(piece);
-        if let Some((after, text)) = self.script.front_mut()
-            && after.feed(piece)
-        {
-            keys.send(std::mem::take(text).into_bytes());
-            self.script.pop_front();
-            self.heard.answered += 1;
-        }
         self.verdict.feed(piece);
+        self.step(Hears::Line, piece, mouth)?;
         let end = self.end.as_mut().is_some_and(|end| end.feed(piece));
-        (end && self.at_once) | self.verdict.fatal().is_some()
+        Ok((end && self.at_once) | self.verdict.fatal().is_some())
+    }
+
+    fn step(&mut self, heard: Hears, piece: &[u8], mouth: &Mouth) -> Result<()> {
+        let step = self.script.front_mut().filter(|_| !self.asking);
+        if step.is_some_and(|step| step.feed(heard, piece)) {
+            self.act(mouth)?;
+            self.go_on(mouth)?;
+        }
+        Ok(())
+    }
+
+    /// Does what is due without being waited for.
+    fn go_on(&mut self, mouth: &Mouth) -> Result<()> {
+        while !self.asking && self.script.front().is_some_and(Watched::is_due) {
+            self.act(mouth)?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, mouth: &Mouth) -> Result<()> {
+        let Some(step) = self.script.pop_front() else {
+            return Ok(());
+        };
+        self.heard.answered += 1;
+        match step.does {
+            Does::Send(text) => mouth.keys.send(text.into_bytes()),
+            Does::Type(vm, text) => mouth.link.type_to(vm, text.as_bytes()),
+            Does::Ask(words) => {
+                self.asking = true;
+                mouth.ask(ctl::command(&words)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, why: &str) -> anyhow::Error {
+        anyhow::anyhow!("{why}\n{}", String::from_utf8_lossy(&self.heard.bytes))
     }
 
     pub(crate) fn into_heard(self) -> Heard {
         self.heard
+    }
+}
+
+impl Mouth {
+    /// Asks from a thread of its own; the answer comes as an event.
+    fn ask(&self, command: Command) {
+        let (link, events) = (self.link.clone(), self.events.clone());
+        std::thread::spawn(move || {
+            let until = Instant::now() + PATIENCE;
+            let answer = loop {
+                match link.ask_within(command.clone(), PATIENCE) {
+                    // Its own line says that it is up before the second one does.
+                    Err(Silent::NotUp) if Instant::now() < until => {
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                    answer => break answer,
+                }
+            };
+            let _ = events.send(Event::Answer(answer));
+        });
     }
 }

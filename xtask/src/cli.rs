@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod ctl;
 mod run;
 mod size;
 
@@ -10,6 +11,7 @@ use crate::{build, config, doctor, faults, image, kit, workspace};
 use anyhow::Result;
 use bench::Bench;
 use clap::{Args, Parser, Subcommand};
+use ctl::Ctl;
 use run::Run;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ pub struct Cli {
 enum Command {
     /// Boot the image in an emulator and join the guest's console
     Run(Run),
+    /// Command the machine of a running `run`
+    Ctl(Ctl),
     /// Write the disk image to a file, for an emulator or a USB stick
     Image(Image),
     /// Say what is wrong with a config file, as the machine would
@@ -76,6 +80,7 @@ impl Cli {
     pub fn run(self) -> Result<ExitCode> {
         match self.command {
             Command::Run(args) => args.run(),
+            Command::Ctl(args) => args.run(),
             Command::Image(args) => args.run(),
             Command::Check { file } => {
                 let config = load(Some(file), &Reporter::new())?;

@@ -164,7 +164,11 @@ impl Link {
         self.ask_within(command, PATIENCE)
     }
 
-    fn ask_within(&self, command: Command, patience: Duration) -> Result<Answer, Silent> {
+    /// The same, for who has another patience.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn ask_within(&self, command: Command, patience: Duration) -> Result<Answer, Silent> {
         let off = command == Command::Off;
         let (answers, answer) = channel();
         let mut state = self.state();

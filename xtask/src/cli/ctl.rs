@@ -1,0 +1,60 @@
+//! `cargo xtask ctl`.
+
+use crate::ctl::{self, Client, Which};
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use monitor::command::{Asked, parse};
+use monitor::render::render;
+use proto::Answer;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct Ctl {
+    /// Which run, by its process id [default: the only one]
+    #[arg(long, value_name = "PID")]
+    run: Option<u32>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+    /// The command, as at the machine's prompt, such as `vm list`; `help` lists them
+    #[arg(required = true, value_name = "WORD")]
+    words: Vec<String>,
+}
+
+impl Ctl {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        // What is wrong in itself is told without a machine.
+        let asked = |names: &[String]| parse(&self.words, names).map_err(|why| anyhow!(why));
+        if let Asked::Help(text) = asked(&[])? {
+            print!("{text}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let which = self.run.map_or(Which::Only, Which::Process);
+        let mut client = Client::find(&ctl::folder()?, which)?;
+        let names = client.vms()?;
+        let Asked::Machine(command) = asked(&names)? else {
+            bail!("a command has become help");
+        };
+        self.show(&client.ask(command)?)
+    }
+
+    fn show(&self, answer: &Answer) -> Result<ExitCode> {
+        let refused = matches!(answer, Answer::Refused(_));
+        if self.json {
+            let json = serde_json::to_string_pretty(answer);
+            println!(
+                "{}",
+                json.context("The machine's answer is of a later version than this xtask.")?
+            );
+        } else if let Answer::Refused(why) = answer {
+            bail!("{why}");
+        } else {
+            print!("{}", render(answer));
+        }
+        Ok(if refused {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
+    }
+}
