@@ -60,7 +60,11 @@ impl Core {
             (segments, local, LocalApic::take(apic, TIMER)?)
         };
         let (mode, timer) = apic.describe();
-        crate::info!("core: up apic_id={} apic={mode} timer={timer}", apic.id());
+        crate::info!(
+            "core: up apic_id={} apic={mode} timer={timer} idle={}",
+            apic.id(),
+            hw::idle::describe(local)
+        );
         Some(Self {
             local,
             segments,

@@ -50,6 +50,7 @@ pub(crate) fn stopped(runner: &mut Runner, i: usize, why: Stop) {
 fn load(runner: &mut Runner, i: usize) {
     let guest = runner.vcpus[i].guest;
     let name = guest.vm.name.as_str();
+    runner.soil();
     let start = match guest.load(&runner.machine.bundle) {
         Ok(start) => start,
         Err(e) => {

@@ -10,6 +10,7 @@ use crate::{console, lifecycle, stop};
 use alloc::vec::Vec;
 use exits::{Exit, Stop};
 use hw::entry::Outcome;
+use processor::hygiene::Actions;
 use spec::Ticks;
 use spec::cpu::vector;
 use vm::Kind;
@@ -26,16 +27,20 @@ pub(crate) struct Runner {
     pub(crate) vcpus: Vec<Vcpu>,
     /// Whose registers the core holds
     current: Option<usize>,
-    /// Which guest the core ran last
+    /// The only guest of which the core's predictors and caches may know: the one that it ran last, if it has loaded no other since
     guest: Option<u32>,
     /// Who has had its turn last
     last: usize,
     turn: Ticks,
+    /// What is done before each entry beside what the entry itself does
+    around: Actions,
 }
 
 /// Runs what the plan puts on this core, for as long as the machine is up.
 pub(crate) fn core(core: Core, mut vtx: VtX, machine: &'static Machine) -> ! {
     let number = core.local.index;
+    // SAFETY: the policy was made from what these processors show; nothing of a guest's has been loaded here.
+    let around = unsafe { hw::hygiene::adopt(core.local, &machine.hygiene) };
     let mut vcpus = Vec::new();
     for guest in &machine.guests {
         for (index, at) in (0..).zip(&guest.cores) {
@@ -50,6 +55,7 @@ pub(crate) fn core(core: Core, mut vtx: VtX, machine: &'static Machine) -> ! {
     }
     let mut runner = Runner {
         turn: machine.bundle.handover().tsc.ticks(TURN),
+        around,
         core,
         vtx,
         machine,
@@ -111,6 +117,11 @@ impl Runner {
             .unwrap_or(FOREVER)
     }
 
+    /// The core has seen what belongs to another guest than it ran last.
+    pub(crate) fn soil(&mut self) {
+        self.guest = None;
+    }
+
     /// Takes the current vCPU's registers out of the core.
     pub(crate) fn release(&mut self) {
         if let Some(i) = self.current.take() {
@@ -124,8 +135,8 @@ impl Runner {
             return Ok(());
         }
         self.release();
-        let guest = self.vcpus[i].guest.index;
-        if self.guest.replace(guest).is_some_and(|last| last != guest) {
+        let guest = Some(self.vcpus[i].guest.index);
+        if core::mem::replace(&mut self.guest, guest) != guest {
             // SAFETY: the policy names only what this processor has.
             unsafe { hw::hygiene::carry_out(self.machine.hygiene.at_vm_change) };
         }
@@ -152,6 +163,7 @@ impl Runner {
     fn run(&mut self, i: usize) -> Option<Stop> {
         let mut exited = hw::tsc::now();
         let limit = self.limit(i, exited);
+        let around = self.around;
         let Self {
             core, vtx, vcpus, ..
         } = self;
@@ -178,6 +190,8 @@ impl Runner {
                 continue;
             }
             let vmx = vcpu.vmx.as_mut()?;
+            // SAFETY: the policy names only what this processor has.
+            unsafe { hw::hygiene::carry_out(around) };
             // SAFETY: interrupts are off but in `sleep`; `Vcpu::new` described this core in the host-state area; tables and
             // bitmaps grant what `Guest::claim` and the policy grant.
             match unsafe { hw::entry::run(&vcpu.vmcs, &mut vcpu.registers) } {

@@ -147,8 +147,9 @@ impl Vcpu {
         self.on = true;
         self.held = false;
         // Nothing is left of whoever had these before.
-        self.away.extended = ExtendedState::new();
+        self.away.extended.reset();
         self.away.registers = GuestRegisters::reset_state(rdtscp(self.guest));
+        self.registers.spec_ctrl = 0;
         match start {
             Some(start) => self.set_up(vtx, start),
             None => Ok(()),
