@@ -77,6 +77,11 @@ impl<M: Message> Decoder<M> {
         self.unknown
     }
 
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.payload.capacity()
+    }
+
     fn message(&mut self) -> Option<M> {
         let payload = frame::decode(&self.payload);
         self.payload.clear();

@@ -38,20 +38,16 @@ pub const fn frame_len(len: usize) -> usize {
 /// Writes the frame of a message into `out` and gives its length.
 ///
 /// # Errors
-/// It does not fit, or no reader would accept it. `out` then holds nothing of use.
+/// It does not fit, or no reader would accept it, since it is longer than [`Message::LIMIT`]. `out` then holds nothing of use.
 pub fn encode<M: Message>(message: &M, out: &mut [u8]) -> Result<usize, TooLong> {
+    checked_len(message)?;
     let [start, out @ ..] = out else {
         return Err(TooLong);
     };
     *start = 0;
-    let limit = out.len().min(frame_len(M::LIMIT));
-    let Some(out) = out.get_mut(..limit) else {
-        return Err(TooLong);
-    };
     let cobs = Cobs::try_new(Slice::new(out)).map_err(|_| TooLong)?;
     let written = postcard::serialize_with_flavor(message, CrcModifier::new(cobs, CRC.digest()));
-    // Apart from a lack of room, only a sequence of unknown length could fail, and the messages have none; or an `Unknown`, which
-    // nobody sends.
+    // COBS ends with a zero of its own.
     Ok(1 + written.map_err(|_| TooLong)?.len())
 }
 
@@ -60,14 +56,21 @@ pub fn encode<M: Message>(message: &M, out: &mut [u8]) -> Result<usize, TooLong>
 /// # Errors
 /// No reader would accept it, since it is longer than [`Message::LIMIT`].
 pub fn frame<M: Message>(message: &M) -> Result<Vec<u8>, TooLong> {
-    let len = postcard::experimental::serialized_size(message).map_err(|_| TooLong)?;
-    if len > M::LIMIT {
-        return Err(TooLong);
-    }
-    let mut out = vec![0; frame_len(len)];
+    let mut out = vec![0; frame_len(checked_len(message)?)];
     let len = encode(message, &mut out)?;
     out.truncate(len);
     Ok(out)
+}
+
+/// Bytes of a message, if readers accept it.
+fn checked_len<M: Message>(message: &M) -> Result<usize, TooLong> {
+    // Only a sequence of unknown length could fail, and the messages have none; or an `Unknown`, which nobody sends.
+    let len = postcard::experimental::serialized_size(message).map_err(|_| TooLong)?;
+    if len > M::LIMIT {
+        Err(TooLong)
+    } else {
+        Ok(len)
+    }
 }
 
 /// What an intact payload may be worth.

@@ -27,3 +27,5 @@ pub use outbox::Outbox;
 /// that are added at the end of their list do not change it.
 pub const VERSION: u16 = 1;
 
+#[cfg(test)]
+mod tests;

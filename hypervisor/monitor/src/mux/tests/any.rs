@@ -101,7 +101,7 @@ fn prefix(name: &str, mark: &str) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn among_others_each_vms_lines_are_in_order_and_complete(
