@@ -31,6 +31,13 @@ pub(crate) enum Does {
     Ask(String),
 }
 
+impl Step {
+    /// Whether it needs the machine's second line.
+    pub(crate) fn needs_second_line(&self) -> bool {
+        self.hears != Hears::Line || !matches!(self.does, Does::Send(_))
+    }
+}
+
 /// A step that is watched for.
 pub(crate) struct Watched {
     hears: Hears,

@@ -31,6 +31,8 @@ pub(crate) struct Talk {
     heard: Heard,
     /// Whether the script waits for an answer
     asking: bool,
+    /// Whether the script needs the second line, and has not yet said hello there; else nothing goes over it
+    greets: bool,
 }
 
 /// What was heard.
@@ -76,6 +78,7 @@ impl Talk {
             verdict: Verdict::default(),
             heard: Heard::default(),
             asking: false,
+            greets: script.iter().any(Step::needs_second_line),
         })
     }
 
@@ -93,6 +96,7 @@ impl Talk {
             events: events.clone(),
         };
         serial::listen(running.serial()?, events, Event::Line);
+        self.go_on(&mouth)?;
         let mut over = false;
         loop {
             match queue.recv_timeout(if over { SILENCE } else { STUCK }) {
@@ -125,6 +129,12 @@ impl Talk {
     fn hear(&mut self, piece: &[u8], mouth: &Mouth) -> Result<bool> {
         self.heard.bytes.extend_from_slice(piece);
         self.verdict.feed(piece);
+        if self.verdict.is_up() && std::mem::take(&mut self.greets) {
+            mouth.link.came_up();
+            let link = mouth.link.clone();
+            // A step that waits for what never comes fails by itself.
+            std::thread::spawn(move || link.greet(PATIENCE));
+        }
         self.step(Hears::Line, piece, mouth)?;
         let end = self.end.as_mut().is_some_and(|end| end.feed(piece));
         Ok((end && self.at_once) | self.verdict.fatal().is_some())
@@ -180,7 +190,7 @@ impl Mouth {
             let until = Instant::now() + PATIENCE;
             let answer = loop {
                 match link.ask_within(command.clone(), PATIENCE) {
-                    // Its own line says that it is up before the second one does.
+                    // A step may come before it.
                     Err(Silent::NotUp) if Instant::now() < until => {
                         std::thread::sleep(Duration::from_millis(20));
                     }

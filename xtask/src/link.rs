@@ -9,13 +9,15 @@ use proto::{Answer, Command, Decoder, FromMachine, Message, ToMachine, VERSION};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the machine may take to answer, by the wall clock: it does so within its next few milliseconds, which an
 /// emulator may stretch.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long after a hello the next one is sent, while nothing is heard.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Bytes of input in one message; the machine accepts more.
 const INPUT: usize = 1024;
 /// Bytes of input that wait for the machine to come up.
@@ -27,8 +29,10 @@ pub type Printed = Box<dyn Fn(usize, &[u8]) + Send>;
 /// Why there is no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Silent {
-    /// The hypervisor has not said hello
+    /// The first line has not said that the hypervisor is up
     NotUp,
+    /// The hypervisor says nothing on the second line
+    Deaf,
     /// It speaks another version of the protocol
     Version(u16),
     /// It did not answer in time
@@ -40,9 +44,10 @@ pub enum Silent {
 impl fmt::Display for Silent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Silent::NotUp => f.write_str(
-                "The machine is not up yet, or its hypervisor does not use the second serial port.",
-            ),
+            Silent::NotUp => f.write_str("The machine is not up yet."),
+            Silent::Deaf => {
+                f.write_str("The machine is up, but does not answer on its second serial port.")
+            }
             Silent::Version(theirs) => write!(
                 f,
                 "The machine speaks version {theirs} of the protocol, and this xtask version {VERSION}."
@@ -64,6 +69,7 @@ pub struct Link(Arc<Shared>);
 struct Shared {
     keys: Keys,
     state: Mutex<State>,
+    changed: Condvar,
 }
 
 struct State {
@@ -76,9 +82,15 @@ struct State {
 }
 
 /// What is known of the other end.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Peer {
-    Unheard,
-    Up { version: u16 },
+    /// There is firmware yet
+    Down,
+    /// It waits for a hello: nothing goes over the line while nobody is there
+    Waits,
+    Up {
+        version: u16,
+    },
     Off,
 }
 
@@ -89,11 +101,12 @@ impl Link {
         let link = Link(Arc::new(Shared {
             keys: control.keys,
             state: Mutex::new(State {
-                peer: Peer::Unheard,
+                peer: Peer::Down,
                 waiting: BTreeMap::new(),
                 next: 0,
                 held: Vec::new(),
             }),
+            changed: Condvar::new(),
         }));
         let ours = link.clone();
         thread::spawn(move || {
@@ -107,8 +120,44 @@ impl Link {
             state.peer = Peer::Off;
             // Whoever waits learns it by the other end of his channel.
             state.waiting.clear();
+            ours.0.changed.notify_all();
         });
         link
+    }
+
+    /// The first line has said that the hypervisor is up. Whatever is sent earlier is for the firmware.
+    pub fn came_up(&self) {
+        let mut state = self.state();
+        if state.peer == Peer::Down {
+            state.peer = Peer::Waits;
+        }
+    }
+
+    /// Says hello until the machine does, too; from then on it sends the consoles.
+    ///
+    /// # Errors
+    /// When it does not, or speaks another version.
+    pub fn greet(&self, patience: Duration) -> Result<(), Silent> {
+        let until = Instant::now() + patience;
+        let mut state = self.state();
+        loop {
+            match state.peer {
+                Peer::Up { version: VERSION } => return Ok(()),
+                Peer::Up { version } => return Err(Silent::Version(version)),
+                Peer::Down => return Err(Silent::NotUp),
+                Peer::Off => return Err(Silent::Off),
+                Peer::Waits if Instant::now() >= until => return Err(Silent::Deaf),
+                Peer::Waits => {}
+            }
+            self.send(&ToMachine::Hello { version: VERSION });
+            let left = until.saturating_duration_since(Instant::now());
+            let unheard = |state: &mut State| state.peer == Peer::Waits;
+            let waited = self
+                .0
+                .changed
+                .wait_timeout_while(state, left.min(AGAIN), unheard);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     fn take(&self, message: FromMachine, printed: &Printed) {
@@ -118,6 +167,7 @@ impl Link {
                 state.peer = Peer::Up { version };
                 let held = std::mem::take(&mut state.held);
                 drop(state);
+                self.0.changed.notify_all();
                 for (vm, bytes) in held {
                     self.type_to(vm, &bytes);
                 }
@@ -140,7 +190,7 @@ impl Link {
         let mut state = self.state();
         match state.peer {
             Peer::Up { version: VERSION } => {}
-            Peer::Unheard => {
+            Peer::Down | Peer::Waits => {
                 let held: usize = state.held.iter().map(|(_, bytes)| bytes.len()).sum();
                 let room = HELD.saturating_sub(held).min(bytes.len());
                 state.held.push((vm, bytes[..room].to_vec()));
@@ -169,14 +219,12 @@ impl Link {
     /// # Errors
     /// When there is none.
     pub fn ask_within(&self, command: Command, patience: Duration) -> Result<Answer, Silent> {
+        self.greet(patience)?;
         let off = command == Command::Off;
         let (answers, answer) = channel();
         let mut state = self.state();
-        match state.peer {
-            Peer::Up { version: VERSION } => {}
-            Peer::Up { version } => return Err(Silent::Version(version)),
-            Peer::Unheard => return Err(Silent::NotUp),
-            Peer::Off => return Err(Silent::Off),
+        if state.peer == Peer::Off {
+            return Err(Silent::Off);
         }
         let id = state.next;
         state.next = id.wrapping_add(1);

@@ -77,7 +77,7 @@ impl Session {
     pub fn join(&self, mut running: Running) -> Result<Outcome> {
         let mut pump = Pump::new(self, &running)?;
         let control = running.take_control();
-        let _management = control
+        let management = control
             .map(|control| Management::open(control, self.consoles, &self.vms, &Reporter::new()))
             .transpose()?;
         let (events, queue) = channel();
@@ -85,12 +85,19 @@ impl Session {
         watch_signals(events.clone())?;
         let raw = Raw::enter()?;
         read_stdin(events);
+        let mut told = false;
         loop {
             let step = match queue.recv_timeout(Duration::from_millis(100)) {
                 Ok(event) => pump.take(event)?,
                 Err(RecvTimeoutError::Timeout) => Step::Go,
                 Err(RecvTimeoutError::Disconnected) => Step::Closed,
             };
+            if pump.verdict.is_up()
+                && let Some(management) = management.as_ref().filter(|_| !told)
+            {
+                management.came_up();
+                told = true;
+            }
             match step {
                 Step::Go if running.overdue() || pump.has_fallen_silent() => break,
                 Step::Go => {}

@@ -25,6 +25,10 @@ const START: &str = r"^ *\d+ \d+ [a-z0-9-]+ info bulkhead: vm: start ";
 static OFF_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(OFF).ok());
 static FATAL_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(FATAL).ok());
 
+/// The hypervisor's line once it runs.
+const UP: &str = r"^ *\d+ \d+ - info bulkhead: machine: up ";
+
+static UP_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(UP).ok());
 static START_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(START).ok());
 
 /// A guest may print lines without end; ours are shorter than this.
@@ -46,6 +50,7 @@ pub struct Verdict {
     /// The reason of the last line, if that is the hypervisor's last
     off: Option<String>,
     fatal: Option<Fatal>,
+    up: bool,
     started: bool,
 }
 
@@ -70,6 +75,7 @@ impl Verdict {
         } else if !line.trim().is_empty() {
             self.off = None;
         }
+        self.up |= is(&UP_LINE);
         self.started |= is(&START_LINE);
         if self.fatal.is_none() && is(&FATAL_LINE) {
             self.fatal = match line.contains("bulkhead: machine: ") {
@@ -86,6 +92,12 @@ impl Verdict {
         self.off
             .as_deref()
             .filter(|_| self.line.trim_ascii().is_empty())
+    }
+
+    /// Whether the hypervisor has said that it is up.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.up
     }
 
     /// Why nothing will run any more, if so.

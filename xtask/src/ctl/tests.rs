@@ -47,7 +47,7 @@ fn a_machine_that_is_not_up_is_told_in_a_sentence() {
     let Answer::Refused(why) = client.ask(Command::List).unwrap() else {
         unreachable!("nothing has said hello");
     };
-    assert!(why.starts_with("The machine is not up yet"), "{why}");
+    assert!(why == "The machine is not up yet.", "{why}");
 }
 
 fn refusal(folder: &std::path::Path, which: Which) -> String {

@@ -125,11 +125,15 @@ fn no_answer_is_told_by_its_reason() {
     let (link, mut machine, console) = line();
     let soon = Duration::from_millis(50);
     assert_eq!(link.ask(Command::List), Err(Silent::NotUp));
+    link.came_up();
+    assert_eq!(link.ask_within(Command::List, soon), Err(Silent::Deaf));
     machine.hello(VERSION + 1);
     settle(&mut machine, &console);
     assert_eq!(link.ask(Command::List), Err(Silent::Version(VERSION + 1)));
     machine.hello(VERSION);
     settle(&mut machine, &console);
+    assert_eq!(link.ask_within(Command::List, soon), Err(Silent::Late));
+    link.came_up();
     assert_eq!(link.ask_within(Command::List, soon), Err(Silent::Late));
     drop(machine);
     while console.recv().is_ok() {}
@@ -144,6 +148,20 @@ fn a_machine_that_goes_off_when_told_to_has_obeyed() {
     settle(&mut machine, &console);
     machine.serve(|_| Answer::Unknown);
     assert!(matches!(link.ask(Command::Off), Ok(Answer::Done(_))));
+}
+
+#[test]
+fn a_machine_that_waits_for_a_hello_gets_it() {
+    let (link, mut machine, _console) = line();
+    link.came_up();
+    let asking = thread::spawn(move || link.ask(Command::List));
+    assert_eq!(machine.hear(), Some(ToMachine::Hello { version: VERSION }));
+    // The first is lost.
+    assert_eq!(machine.hear(), Some(ToMachine::Hello { version: VERSION }));
+    machine.hello(VERSION);
+    machine.serve(|_| Answer::Done("Done.".to_owned()));
+    let answer = asking.join().unwrap();
+    assert_eq!(answer, Ok(Answer::Done("Done.".to_owned())));
 }
 
 #[test]

@@ -7,9 +7,17 @@ use crate::machine::Control;
 use crate::report::Reporter;
 use anyhow::Result;
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+/// How long the hypervisor may take to look at its second line.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a run offers beside the machine's line, until this is dropped.
 pub(super) struct Management {
+    link: Link,
+    /// Whether someone waits for the consoles
+    consoles: bool,
     _server: Option<Server>,
 }
 
@@ -42,9 +50,11 @@ impl Management {
                 console.print(bytes);
             }
         };
-        let link = link.get_or_init(|| Link::new(control, Box::new(printed)));
+        let link = link
+            .get_or_init(|| Link::new(control, Box::new(printed)))
+            .clone();
         // A machine without its socket is still a machine.
-        let server = ctl::folder().and_then(|folder| Server::open(&folder, link, vms));
+        let server = ctl::folder().and_then(|folder| Server::open(&folder, &link, vms));
         let server = server
             .map_err(|error| {
                 report.warn(format_args!(
@@ -52,6 +62,20 @@ impl Management {
                 ));
             })
             .ok();
-        Ok(Management { _server: server })
+        Ok(Management {
+            link,
+            consoles: kind.is_some(),
+            _server: server,
+        })
+    }
+
+    /// The hypervisor is up.
+    pub(super) fn came_up(&self) {
+        self.link.came_up();
+        if self.consoles {
+            let link = self.link.clone();
+            // Without an answer the consoles stay empty; `ctl` says why.
+            thread::spawn(move || link.greet(PATIENCE));
+        }
     }
 }
