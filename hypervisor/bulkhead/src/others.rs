@@ -90,7 +90,7 @@ pub(crate) fn start(
                 stack,
                 arrive,
                 core::ptr::from_ref(arrival) as u64,
-                &there,
+                there,
                 handover.tsc.ticks(PATIENCE),
             )
         };
