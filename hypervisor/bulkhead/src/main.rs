@@ -24,6 +24,7 @@ mod remote;
 mod run;
 mod statistics;
 mod stop;
+mod turn;
 mod uart;
 mod vcpu;
 mod vtx;

@@ -1,20 +1,16 @@
-//! The loop of a core: its vCPUs take turns; each enters its guest, takes an exit, answers it.
-// UNSAFETY: VM entry.
+//! The loop of a core, in which its vCPUs take turns.
+// UNSAFETY: actions of the hygiene policy.
 #![allow(unsafe_code)]
 
 use crate::host::Core;
 use crate::machine::Machine;
+use crate::turn::{self, Over};
 use crate::vcpu::{FOREVER, Vcpu};
 use crate::vtx::VtX;
 use crate::{console, lifecycle, stop};
 use alloc::vec::Vec;
-use exits::{Exit, Stop};
-use hw::entry::Outcome;
-use processor::hygiene::Actions;
+use exits::Stop;
 use spec::Ticks;
-use spec::cpu::vector;
-use vm::Kind;
-use vmx::Effect;
 
 /// How long a vCPU runs while another of the same core waits, in nanoseconds.
 const TURN: u64 = 1_000_000;
@@ -32,15 +28,16 @@ pub(crate) struct Runner {
     /// Who has had its turn last
     last: usize,
     turn: Ticks,
-    /// What is done before each entry beside what the entry itself does
-    around: Actions,
 }
 
 /// Runs what the plan puts on this core, for as long as the machine is up.
 pub(crate) fn core(core: Core, mut vtx: VtX, machine: &'static Machine) -> ! {
     let number = core.local.index;
     // SAFETY: the policy was made from what these processors show; nothing of a guest's has been loaded here.
-    let around = unsafe { hw::hygiene::adopt(core.local, &machine.hygiene) };
+    let left = unsafe { hw::hygiene::adopt(core.local, &machine.hygiene) };
+    if !left.is_empty() {
+        crate::error!("core: {left:?} is asked for at entries or exits, and not done");
+    }
     let mut vcpus = Vec::new();
     for guest in &machine.guests {
         for (index, at) in (0..).zip(&guest.cores) {
@@ -55,7 +52,6 @@ pub(crate) fn core(core: Core, mut vtx: VtX, machine: &'static Machine) -> ! {
     }
     let mut runner = Runner {
         turn: machine.bundle.handover().tsc.ticks(TURN),
-        around,
         core,
         vtx,
         machine,
@@ -148,93 +144,27 @@ impl Runner {
         Ok(())
     }
 
-    /// Runs a vCPU until it sleeps, ends, has to make room, or the core is kicked.
+    /// Gives a vCPU its turn.
     fn stay(&mut self, i: usize) {
         self.last = i;
-        let stop = match self.switch_to(i) {
-            Ok(()) => self.run(i),
-            Err(stop) => Some(stop),
-        };
-        if let Some(stop) = stop {
+        if let Err(stop) = self.turn_of(i) {
             lifecycle::stopped(self, i, stop);
         }
     }
 
-    fn run(&mut self, i: usize) -> Option<Stop> {
-        let mut exited = hw::tsc::now();
-        let limit = self.limit(i, exited);
-        let around = self.around;
-        let Self {
-            core, vtx, vcpus, ..
-        } = self;
-        let vcpu = &mut vcpus[i];
-        let guest = vcpu.guest;
-        let mailbox = guest.vm.mailbox(&vcpu.software);
-        let statistics = guest.vm.statistics(&vcpu.software);
-        let mut served: Option<Kind> = None;
-        loop {
-            let now = hw::tsc::now();
-            if let Some(kind) = served.take() {
-                statistics.record(kind, now.since(exited));
-            }
-            if now >= limit || core.local.is_kicked() {
-                return None;
-            }
-            if !vcpu.prepare(core, mailbox, now, limit) {
-                let wants = vcpu.software.wants(mailbox, now);
-                let vector = wants.start_up?;
-                if let Err(e) = vcpu.start_up(vtx, vector) {
-                    crate::error!("vm: {e}");
-                    return Some(Stop::Bug("a vCPU cannot be started up"));
-                }
-                continue;
-            }
-            let vmx = vcpu.vmx.as_mut()?;
-            // SAFETY: the policy names only what this processor has.
-            unsafe { hw::hygiene::carry_out(around) };
-            // SAFETY: interrupts are off but in `sleep`; `Vcpu::new` described this core in the host-state area; tables and
-            // bitmaps grant what `Guest::claim` and the policy grant.
-            match unsafe { hw::entry::run(&vcpu.vmcs, &mut vcpu.registers) } {
-                Ok(Outcome::Exited) => exited = hw::tsc::now(),
-                Ok(Outcome::Kicked) => return None,
-                Err(e) => {
-                    crate::error!("vm: entry failed: {e}");
-                    return Some(Stop::Bug("VM entry failed"));
-                }
-            }
-            let exit = vmx.decode(&mut vcpu.vmcs, &vcpu.registers.gprs);
-            served = Some(Kind::of(&exit));
-            match exit {
-                Exit::HostInterrupt(vector) => core.serve(vector),
-                Exit::HostNmi => {
-                    core.local.note_kick();
-                    hw::trap::unblock_nmis();
-                }
-                Exit::Exception {
-                    vector: vector::MC, ..
-                } => panic!("machine check while vm {} ran", guest.vm.name),
-                // A guest must not keep the host's interrupts out by exits that come before theirs: of a timer that it re-arms
-                // without end (SDM vol. 3, "VMX-Preemption Timer"), or of an exception whose delivery raises the next.
-                Exit::TimerExpired | Exit::Exception { .. } | Exit::Forbidden => core.breathe(),
-                _ => {}
-            }
-            let answer = vm::step(
-                &guest.vm,
-                &mut vcpu.software,
-                &mut vcpu.registers.gprs,
-                &exit,
-                exited,
-            );
-            let effect = vmx.apply(&mut vcpu.vmcs, answer);
-            if effect != Effect::None
-                && let Some(stop) = vcpu.carry_out(effect)
-            {
-                return Some(stop);
-            }
-            if let Some(field) = vcpu.vmcs.take_failure() {
-                crate::error!("vm: VMREAD or VMWRITE of field {:#x} failed", field.0);
-                return Some(Stop::Bug("a VMCS field is not there"));
-            }
+    fn turn_of(&mut self, i: usize) -> Result<(), Stop> {
+        self.switch_to(i)?;
+        let limit = self.limit(i, hw::tsc::now());
+        let vcpu = &mut self.vcpus[i];
+        if let Some(vector) = vcpu.awaited_start_up() {
+            vcpu.start_up(&self.vtx, vector).map_err(|e| {
+                crate::error!("vm: {e}");
+                Stop::Bug("a vCPU cannot be started up")
+            })?;
+        }
+        match turn::run(&mut self.core, vcpu, limit) {
+            Over::Later => Ok(()),
+            Over::Stop(stop) => Err(stop),
         }
     }
 }

@@ -262,6 +262,12 @@ impl Vcpu {
         }
     }
 
+    /// The vector of a start-up that has come and is not carried out yet.
+    pub(crate) fn awaited_start_up(&mut self) -> Option<u8> {
+        let mailbox = self.guest.vm.mailbox(&self.software);
+        self.software.wants(mailbox, hw::tsc::now()).start_up
+    }
+
     /// When its core must look at it again at the latest, for its own timer.
     pub(crate) fn deadline(&self) -> Option<Ticks> {
         if !self.on || self.held || self.deaf.interrupts {
