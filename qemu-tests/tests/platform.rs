@@ -46,9 +46,12 @@ fn pvh() -> Boot {
     by_protocol("pvh", "pvh", r#"initrd = "second""#).guest_file("kernel", "start_pvh")
 }
 
+/// How a kernel is handed over.
+type Form = fn() -> Boot;
+
 /// Each way in which a file can be a Multiboot kernel, and PVH.
 fn protocols(model: &'static str) -> Vec<Trial> {
-    let boots: [(&str, fn() -> Boot); 4] = [
+    let boots: [(&str, Form); 4] = [
         ("start_multiboot_elf32", || {
             multiboot("multiboot-elf32").guest_file_32("kernel", "start_multiboot")
         }),

@@ -61,6 +61,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("guests", &["spec"]),
     ("shim", &["spec"]),
     ("faults", &["spec", "seam", "paging", "ram", "vmx", "hw"]),
+    (
+        "bare",
+        &["spec", "seam", "plan", "guest-loader", "ram", "hw"],
+    ),
 ];
 
 /// The crates of the workspace that each of them imports, but for its tests.

@@ -8,6 +8,7 @@ const CRATES: &[&str] = &[
     "hypervisor/bulkhead/",
     "hypervisor/hw/",
     "hypervisor/ram/",
+    "qemu-tests/bare/",
     "qemu-tests/faults/",
     "qemu-tests/guests/",
     "qemu-tests/shim/",
