@@ -303,6 +303,17 @@ fn whoever_floods_the_line_leaves_turns_to_others() {
 }
 
 #[test]
+fn a_line_that_waits_for_others_is_not_taken_for_unfinished() {
+    let mut line = two();
+    line.mux.vm_output(0, b"Linux ver", Ticks(0));
+    let others = "tick\n".repeat(lane::HELD / 5);
+    line.mux.vm_output(1, others.as_bytes(), Ticks(0));
+    line.mux.vm_output(0, b"sion\n", Ticks(0));
+    assert_eq!(line.mux.tick(Ticks(60_000_000)), None);
+    assert!(line.sent().contains("debian | Linux version\r\n"));
+}
+
+#[test]
 fn without_vms_there_is_the_monitor() {
     let mut line = Line::new(&[]);
     assert!(line.sent().ends_with("bulkhead> \x1b[K"));
