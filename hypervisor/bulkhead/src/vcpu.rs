@@ -195,6 +195,7 @@ impl Vcpu {
             },
         ));
         self.registers.gprs = start.gprs;
+        self.registers.forget_host_rsp();
         self.timer_set = false;
         self.deaf = Deaf::default();
         vtx.forget_translations();

@@ -30,6 +30,13 @@ const _: () = {
     assert!(core::mem::offset_of!(Registers, spec_ctrl) == 144);
 };
 
+impl Registers {
+    /// Forgets what HOST_RSP was set to: to be called whenever the VMCS has been filled anew.
+    pub fn forget_host_rsp(&mut self) {
+        self.host_rsp = 0;
+    }
+}
+
 /// Linear address where VM exits go: HOST_RIP.
 #[must_use]
 pub fn exit_address() -> u64 {
