@@ -33,13 +33,14 @@ impl fmt::Display for Finding {
 type Look = fn(&mut Machine, &mut Guest) -> Result<Finding, String>;
 
 /// The faults, called as their cures in `xtask/cures`.
-pub(crate) const FAULTS: [(&str, Look); 6] = [
+pub(crate) const FAULTS: [(&str, Look); 7] = [
     ("1-masked-virtual-interrupt", masked),
     ("2-halt-sleeps-through-virtual-interrupt", halt),
     ("3-interrupt-mask-at-entry", mask_at_entry),
     ("4-posted-interrupt-descriptor", descriptor),
     ("5-vectoring-of-virtual-interrupt", vectoring),
     ("6-topology-shift", topology),
+    ("7-exception-then-exit", exception),
 ];
 
 /// The virtual interrupt.
@@ -149,7 +150,7 @@ fn vectoring(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String
 }
 
 /// A core of one thread takes no bits of the x2APIC id for its threads (SDM vol. 2, "CPUID", "Extended Topology Enumeration
-/// Leaf"). The machine that looks for faults has one processor.
+/// Leaf"). The processors of the machine that looks for faults are cores of one thread.
 fn topology(_: &mut Machine, _: &mut Guest) -> Result<Finding, String> {
     const THREAD: u32 = 1;
     let [eax, ebx, ecx, _] = hw::cpuid::leaf(0xb, 0);
@@ -160,6 +161,24 @@ fn topology(_: &mut Machine, _: &mut Guest) -> Result<Finding, String> {
         _ => Err(alloc::format!(
             "level {level}, {threads} threads, shift {shift}"
         )),
+    }
+}
+
+/// An exit right after an exception says that the guest goes on at the handler (SDM vol. 3, "Saving RIP, RSP, RFLAGS, and SSP").
+/// Interrupts are held back while the first instruction raises the exception, and no longer.
+fn exception(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String> {
+    let run = Run {
+        physical: true,
+        held_back: true,
+        // ud2
+        ..Run::of(&[0x0f, 0x0b])
+    };
+    let exit = exit(machine, guest, run)?;
+    let raised = exit.pushed != 0;
+    match exit.reason {
+        reason::EXTERNAL_INTERRUPT if raised && exit.rip == HANDLER.into() => Ok(Finding::Absent),
+        reason::EXTERNAL_INTERRUPT if raised && exit.rip == CODE.0 => Ok(Finding::Present),
+        _ => unclear(exit),
     }
 }
 

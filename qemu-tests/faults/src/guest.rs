@@ -14,7 +14,7 @@ use spec::memory_type::MemoryType;
 use spec::state::StartState;
 use spec::vmcs;
 use spec::vmx_controls::{PinControls, PrimaryControls, SecondaryControls};
-use spec::vmx_event::InterruptionInfo;
+use spec::vmx_event::{InterruptionInfo, Interruptibility};
 use spec::{Gpa, Hpa, PAGE_SIZE, Vector};
 use vmx::{Controls, Pointers, Setup, Vmcs, Wants};
 
@@ -47,6 +47,8 @@ pub(crate) struct Run {
     pub(crate) pending: Option<Vector>,
     /// Whether a physical interrupt is pending
     pub(crate) physical: bool,
+    /// Whether a MOV to SS holds interrupts back until the first instruction is done
+    pub(crate) held_back: bool,
     /// A posted-interrupt descriptor so many bytes into its page
     pub(crate) posted: Option<u64>,
 }
@@ -60,6 +62,7 @@ impl Run {
             vectors: VECTORS,
             pending: None,
             physical: false,
+            held_back: false,
             posted: None,
         }
     }
@@ -264,6 +267,10 @@ impl Guest {
             (vmcs::PREEMPTION_TIMER, PATIENCE),
         ] {
             vmcs.write(field, value);
+        }
+        if run.held_back {
+            let held_back = Interruptibility::MOV_SS.bits();
+            vmcs.write(vmcs::GUEST_INTERRUPTIBILITY, held_back.into());
         }
         if let Some(offset) = run.posted {
             let pin = self.controls.pin | PinControls::POSTED_INTERRUPTS;
