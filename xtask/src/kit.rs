@@ -17,8 +17,8 @@ const FOLDERS: &[(&str, Suite)] = &[
 /// The folder that stands for the tiny guests.
 const TINY: &str = "guests";
 
-/// The file that `path` stands for: `FOLDER/vmlinuz`, `FOLDER/vmlinux` or `FOLDER/initrd.img` of Debian's, or a tiny guest's
-/// `guests/NAME.elf`.
+/// The file that `path` stands for: `FOLDER/vmlinuz`, `FOLDER/vmlinux`, `FOLDER/initrd.img` or `FOLDER/stress.img` of Debian's, or a
+/// tiny guest's `guests/NAME.elf`.
 ///
 /// # Errors
 /// When it cannot be fetched or built.
@@ -36,6 +36,7 @@ pub fn file(path: &str, report: &Reporter) -> Result<Option<PathBuf>> {
     Ok(match (suite, name) {
         (Some(suite), "vmlinux") => Some(supply::vmlinux(report, suite)?),
         (Some(suite), "vmlinuz") => Some(supply::guest(report, suite)?.kernel),
+        (Some(_), "stress.img") => Some(supply::stress(report)?),
         (Some(suite), "initrd.img") => Some(supply::guest(report, suite)?.initrd),
         _ => None,
     })

@@ -13,6 +13,7 @@ mod initrd;
 mod lock;
 mod package;
 mod sources;
+mod stress;
 mod toolchain;
 mod vmlinux;
 
@@ -117,6 +118,14 @@ pub fn firmware(report: &Reporter) -> Result<Firmware> {
 /// What is missing to fetch them, with the mend.
 pub fn guest(report: &Reporter, suite: Suite) -> Result<GuestKit> {
     debian::guest(report, suite)
+}
+
+/// An initramfs for any of the kernels, with programs that put a kernel under stress.
+///
+/// # Errors
+/// What is missing to fetch them, with the mend.
+pub fn stress(report: &Reporter) -> Result<PathBuf> {
+    stress::initrd(report)
 }
 
 /// The cloud kernel of `suite` as the ELF file that it unpacks itself to, for a start by PVH.

@@ -46,12 +46,13 @@ pub(super) fn kernel(report: &Reporter, cache: &Cache, suite: Suite) -> Result<K
 pub(super) fn guest(report: &Reporter, suite: Suite) -> Result<GuestKit> {
     let cache = Cache::of_user()?;
     let kernel = kernel(report, &cache, suite)?;
-    let busybox = package::get(report, &cache, Want::Binary, BUSYBOX.0, BUSYBOX.1)?;
+    let busybox = busybox(report, &cache)?;
     let key = cache::key([busybox.origin.sha256.as_bytes(), initrd::RECIPE.as_bytes()]);
     let initrd = cache.get_or_make(report, ("initrd", &key), |guard, made| {
         let unpacked = guard.folder()?;
         initrd::write(
             &read_busybox(&busybox, unpacked.path())?,
+            &[],
             &made.join("initrd.img"),
         )
     })?;
@@ -60,6 +61,10 @@ pub(super) fn guest(report: &Reporter, suite: Suite) -> Result<GuestKit> {
         initrd: initrd.join("initrd.img"),
         version: kernel.version,
     })
+}
+
+pub(super) fn busybox(report: &Reporter, cache: &Cache) -> Result<Package> {
+    package::get(report, cache, Want::Binary, BUSYBOX.0, BUSYBOX.1)
 }
 
 /// Up to 7.1 the kernel is `boot/vmlinuz-VERSION`, from 7.2 on `usr/lib/modules/VERSION/vmlinuz`.
@@ -88,7 +93,7 @@ fn list(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Debian 13 has moved `bin` under `usr`.
-fn read_busybox(package: &Package, folder: &Path) -> Result<Vec<u8>> {
+pub(super) fn read_busybox(package: &Package, folder: &Path) -> Result<Vec<u8>> {
     package.unpack(folder)?;
     let places = ["usr/bin/busybox", "bin/busybox"].map(|place| folder.join(place));
     let place = places.iter().find(|place| place.is_file());

@@ -4,6 +4,7 @@
 use anyhow::Result;
 use cpio::newc::{Builder, ModeFileType, trailer};
 use flate2::{Compression, GzBuilder};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -11,12 +12,13 @@ use std::path::Path;
 /// The script that the kernel starts.
 pub(super) const RECIPE: &str = include_str!("../../guest/init");
 
-/// Writes the archive.
-pub(super) fn write(busybox: &[u8], path: &Path) -> Result<()> {
+/// Writes the archive, with further programs and their paths in it.
+pub(super) fn write(busybox: &[u8], more: &[(&str, Vec<u8>)], path: &Path) -> Result<()> {
     let file = BufWriter::new(File::create(path)?);
     // No time and no name: reproducible.
     let gzip = GzBuilder::new().mtime(0).write(file, Compression::best());
-    let files = [("bin/busybox", busybox), ("init", RECIPE.as_bytes())];
+    let mut files = vec![("bin/busybox", busybox), ("init", RECIPE.as_bytes())];
+    files.extend(more.iter().map(|(path, bytes)| (*path, &bytes[..])));
     archive(&files, gzip)?.finish()?.flush()?;
     Ok(())
 }
@@ -30,7 +32,7 @@ pub(crate) fn first_process(program: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn archive<W: Write>(files: &[(&str, &[u8])], mut out: W) -> Result<W> {
-    for folder in ["bin", "dev"] {
+    for folder in folders(files) {
         let entry = entry(folder, 0o755).set_mode_file_type(ModeFileType::Directory);
         out = entry.write(out, 0).finish()?;
     }
@@ -49,6 +51,13 @@ fn archive<W: Write>(files: &[(&str, &[u8])], mut out: W) -> Result<W> {
     Ok(trailer(out)?)
 }
 
+/// The folders that the kernel has to make first, the outer ones before the inner ones.
+fn folders<'a>(files: &[(&'a str, &[u8])]) -> BTreeSet<&'a str> {
+    let ends = |path: &'a str| path.match_indices('/').map(move |(end, _)| &path[..end]);
+    let inner = files.iter().flat_map(|(path, _)| ends(path));
+    ["bin", "dev"].into_iter().chain(inner).collect()
+}
+
 fn entry(name: &str, mode: u32) -> Builder {
     Builder::new(name).mode(mode).nlink(1).mtime(0)
 }
@@ -64,7 +73,11 @@ mod tests {
     fn holds_what_the_kernel_looks_for() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("initrd.img");
-        write(b"a program", &path)?;
+        write(
+            b"a program",
+            &[("usr/bin/more", b"another".to_vec())],
+            &path,
+        )?;
         let mut bytes = Vec::new();
         GzDecoder::new(File::open(&path)?).read_to_end(&mut bytes)?;
         let mut rest = &bytes[..];
@@ -86,9 +99,12 @@ mod tests {
         let expected = [
             ("bin", 0o040_755, none, &b""[..]),
             ("dev", 0o040_755, none, b""),
+            ("usr", 0o040_755, none, b""),
+            ("usr/bin", 0o040_755, none, b""),
             ("dev/console", 0o020_600, (5, 1), b""),
             ("bin/busybox", 0o100_755, none, b"a program"),
             ("init", 0o100_755, none, RECIPE.as_bytes()),
+            ("usr/bin/more", 0o100_755, none, b"another"),
         ];
         let expected = expected
             .map(|(name, mode, device, bytes)| (name.to_owned(), mode, device, bytes.to_vec()));
@@ -101,7 +117,7 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let paths = ["a", "b"].map(|name| folder.path().join(name));
         for path in &paths {
-            write(&[7; 5000], path)?;
+            write(&[7; 5000], &[], path)?;
         }
         assert_eq!(std::fs::read(&paths[0])?, std::fs::read(&paths[1])?);
         Ok(())
