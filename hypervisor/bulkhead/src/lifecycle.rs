@@ -21,8 +21,10 @@ pub(crate) fn obey(runner: &mut Runner, i: usize) {
             }
             runner.vcpus[i].held = order == Order::Hold;
         }
-        Order::Rest if runner.vcpus[i].on => {
+        // One that has missed the whole of a generation, since its core was busy, rests too: all of them are waited for.
+        Order::Rest if runner.vcpus[i].on || runner.vcpus[i].generation != generation => {
             runner.vcpus[i].on = false;
+            runner.vcpus[i].generation = generation;
             if guest.life.rested() {
                 ended(runner, guest);
             }
