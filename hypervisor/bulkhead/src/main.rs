@@ -74,13 +74,6 @@ fn start(info: &'static mut BootInfo) -> ! {
     let bundle = Bundle::open(machine.bundle)
         .unwrap_or_else(|e| stop::refuse(format_args!("the bundle is damaged: {e}")));
     let handover = bundle.handover();
-    match space.firmware(&handover.runtime_memory) {
-        Ok(tables) => stop::set_firmware(Firmware {
-            reset_system: handover.reset_system,
-            tables,
-        }),
-        Err(e) => warning!("machine: power-off by the firmware is out of reach: {e:?}"),
-    }
     let cores = handover.guest_cores();
     machine::set_seats(cores.iter().map(|c| c.apic_id));
     hw::trap::on_fatal(stop::on_exception);
@@ -88,6 +81,14 @@ fn start(info: &'static mut BootInfo) -> ! {
     let page = space
         .map_device(hw::apic::mmio_base())
         .unwrap_or_else(unmapped);
+    // Behind the first stack and the first device, whose parts of the address space they share: an NMI may come during the call.
+    match space.firmware(&handover.runtime_memory) {
+        Ok(tables) => stop::set_firmware(Firmware {
+            reset_system: handover.reset_system,
+            tables,
+        }),
+        Err(e) => warning!("machine: power-off by the firmware is out of reach: {e:?}"),
+    }
     // SAFETY: the first and only time on this core, interrupts off since the loader; stacks and page were just made.
     let mut core = unsafe { Core::start(stacks, page, 0) }
         .unwrap_or_else(|| stop::refuse(format_args!("the local APIC cannot be used")));
