@@ -21,10 +21,10 @@ fn triple_fault(model: &str) -> Result<()> {
         .run()?;
     outcome.expect_no_line("^guest: fail")?;
     outcome.expect_lines(&[
-        r"triple-fault warn bulkhead: vm: end reason=triple-fault ",
-        r"triple-fault warn bulkhead: vm: rip=0x10[0-9a-f]+ rsp=",
+        r"triple-fault warn bulkhead: vm: vcpu=0 rip=0x10[0-9a-f]+ rsp=",
         r"^  Exit reason: 0x2 \(Triple fault\)$",
         r"^  Guest RIP: 0x10[0-9a-f]+$",
+        r"triple-fault warn bulkhead: vm: end reason=triple-fault ",
         r"machine: off reason=last-guest-stopped",
     ])
 }

@@ -9,9 +9,9 @@ fn without_vtx_is_refused() -> anyhow::Result<()> {
     outcome.expect_lines(&[
         "^boot: 4 cpus by the MADT, usable: 4 on 4 cores$",
         "^boot: cpu 0: package 0 core 0 thread 0$",
-        "^boot: cpu 1: package 0 core 1 thread 0$",
-        "^boot: cpu 2: package 0 core 2 thread 0$",
-        "^boot: cpu 3: package 0 core 3 thread 0$",
+        "^boot: cpu 1: package 1 core 0 thread 0$",
+        "^boot: cpu 2: package 2 core 0 thread 0$",
+        "^boot: cpu 3: package 3 core 0 thread 0$",
         "^boot: io apic at 0xfec00000, interrupts from 0$",
         "^boot: leaving firmware$",
         "info bulkhead: machine: up .* rsdp=true",

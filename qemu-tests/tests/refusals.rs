@@ -109,9 +109,11 @@ fn a_kernel_that_is_none() -> Result<()> {
     let text = "[[vm]]\nname = \"a\"\nkernel = \"a.elf\"\nmemory = \"16 MiB\"\n";
     let outcome = Boot::config(text)
         .file("a.elf", Source::Bytes(vec![0x5a; 4096]))
-        .ends(Ends::Refused)
+        .ends(Ends::Stopped)
         .run()?;
-    outcome.expect_line("refused: vm a: ")?;
+    outcome.expect_line(
+        "a warn bulkhead: vm: not started: a.elf: it is neither a bzImage nor an ELF file",
+    )?;
     Ok(())
 }
 
