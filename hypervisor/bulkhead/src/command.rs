@@ -18,7 +18,7 @@ pub(crate) fn carry_out(machine: &'static Machine, command: &Command) -> Answer 
         Command::List => Answer::Vms(machine.guests.iter().map(|g| info(machine, g)).collect()),
         Command::Cores => Answer::Cores(cores(machine)),
         Command::Off => {
-            stop::request("asked");
+            stop::request("ordered");
             machine::kick(0);
             Answer::Done("The machine goes off.".into())
         }

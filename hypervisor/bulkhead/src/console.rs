@@ -25,6 +25,12 @@ const COM2: u16 = 0x2f8;
 /// Rounds in which the UARTs are served before other work gets its turn.
 const ROUNDS: usize = 4;
 
+/// Pieces of 256 bytes that are taken from one guest before the next one gets its turn.
+const PIECES: usize = 16;
+
+/// How long guests whose bytes move no transmitter, since they are not shown, do not ring, in nanoseconds.
+const PAUSE: u64 = 1_000_000;
+
 /// Bytes of the log that wait to be shown.
 const LOG: usize = 32 * 1024;
 
@@ -35,10 +41,14 @@ static PORTS: Mutex<Ports> = Mutex::new(Ports {
     second: Port::none(),
     mux: None,
     remote: None,
+    turn: 0,
+    pause: Ticks(0),
 });
 
-/// A transmitter is at work, so that its interrupt, or the next poll, has the consoles served anyway.
+/// A transmitter is at work, or a time to look again is set, so that the consoles are served anyway.
 static BUSY: AtomicBool = AtomicBool::new(false);
+/// Somebody rang: not every kick of the first core is for the consoles.
+static RUNG: AtomicBool = AtomicBool::new(true);
 
 struct Ring(Deque<u8, LOG>);
 
@@ -49,6 +59,10 @@ struct Ports {
     mux: Option<Box<Mux>>,
     /// Who speaks on COM2, if there is such a port
     remote: Option<Box<Remote>>,
+    /// Whose bytes are taken first
+    turn: usize,
+    /// [`PAUSE`]
+    pause: Ticks,
 }
 
 impl Write for Ring {
@@ -93,6 +107,7 @@ pub(crate) fn open_for(machine: &'static Machine) {
     let names: Vec<&str> = machine.guests.iter().map(|g| g.vm.name.as_str()).collect();
     let tsc = machine.bundle.handover().tsc;
     let mut ports = PORTS.lock();
+    ports.pause = tsc.ticks(PAUSE);
     ports.mux = Some(Box::new(Mux::new(&names, tsc)));
     if ports.second.is_there() {
         ports.remote = Some(Box::new(Remote::new(&names)));
@@ -109,8 +124,14 @@ pub(crate) fn ring() {
     // Orders what was left before the look at the flag: `serve` clears the flag before it looks at what was left.
     fence(Ordering::SeqCst);
     if !BUSY.load(Ordering::Relaxed) {
+        RUNG.store(true, Ordering::Release);
         machine::kick(0);
     }
+}
+
+/// Whether somebody rang since the last call.
+pub(crate) fn was_rung() -> bool {
+    RUNG.swap(false, Ordering::AcqRel)
 }
 
 /// Queues a line of the log.
@@ -141,13 +162,18 @@ pub(crate) fn serve() -> Option<Ticks> {
     BUSY.store(false, Ordering::Relaxed);
     fence(Ordering::SeqCst);
     let mut sent = false;
-    let mut next = None;
+    let mut heard = 0;
+    let mut next: Option<Ticks> = None;
     for _ in 0..ROUNDS {
         quiet = !(ports.first.acknowledge() | ports.second.acknowledge());
+        if !quiet {
+            // It may have been the end of what was sent a round ago, of which no interrupt will tell any more.
+            sent = false;
+        }
         if let Some(machine) = machine::get() {
             touched |= ports.receive(machine, now);
             ports.show_log();
-            touched |= ports.collect(machine, now);
+            heard |= ports.collect(machine, now);
         } else {
             ports.show_log();
         }
@@ -163,7 +189,13 @@ pub(crate) fn serve() -> Option<Ticks> {
         ports.first.again();
         ports.second.again();
     }
-    BUSY.store(sent, Ordering::Relaxed);
+    if heard != 0 && !sent {
+        // Else a guest that is not shown would have this core do nothing but fetch its bytes, one by one.
+        let look = now.after(ports.pause);
+        next = Some(next.map_or(look, |next| next.min(look)));
+    }
+    BUSY.store(sent || heard != 0, Ordering::Relaxed);
+    touched |= heard;
     drop(ports);
     for (i, guest) in machine::get()
         .iter()
@@ -231,8 +263,18 @@ impl Ports {
     fn collect(&mut self, machine: &'static Machine, now: Ticks) -> u64 {
         let mut touched = 0;
         let mut buffer = [0; 256];
-        for (i, guest) in machine.guests.iter().enumerate() {
-            while let Some(mux) = self.mux.as_mut() {
+        let count = machine.guests.len();
+        self.turn = self.turn.wrapping_add(1);
+        for k in 0..count {
+            // Whoever comes first may take all the room there is.
+            let i = self.turn.wrapping_add(k) % count;
+            let Some(guest) = machine.guests.get(i) else {
+                continue;
+            };
+            for _ in 0..PIECES {
+                let Some(mux) = self.mux.as_mut() else {
+                    break;
+                };
                 let room = mux
                     .room(i)
                     .min(self.remote.as_ref().map_or(usize::MAX, |r| r.room()))

@@ -9,8 +9,11 @@ use proto::{Answer, Decoder, FromMachine, Outbox, ToMachine, VERSION};
 
 /// Bytes of frames that wait for the line.
 const OUT: usize = 64 * 1024;
-/// Of these, what consoles leave for log lines and answers.
-const RESERVE: usize = 16 * 1024;
+/// What consoles may have ahead of the line: an answer waits for no more than that.
+const AHEAD: usize = 2 * 1024;
+
+/// The least that a frame of a console carries while more waits.
+const LEAST: usize = 128;
 
 /// The line and whoever is there.
 pub(crate) struct Remote {
@@ -67,7 +70,11 @@ impl Remote {
     /// Bytes of a VM that can be sent now. Without a listener they go nowhere, and there is room for all.
     pub(crate) fn room(&self) -> usize {
         if self.listens {
-            self.outbox.console_room(RESERVE)
+            // A frame for each byte that has left would be mostly frame.
+            match self.outbox.console_room(OUT - AHEAD) {
+                ..LEAST => 0,
+                room => room,
+            }
         } else {
             usize::MAX
         }

@@ -81,7 +81,7 @@ impl Runner {
     /// Looks at everything for which a core is kicked, but for the mailboxes: those are looked at before each entry.
     fn attend(&mut self) {
         stop::obey();
-        if console::is_ours(self.core.local.index) {
+        if console::is_ours(self.core.local.index) && console::was_rung() {
             self.core.serve_consoles();
         }
         for i in 0..self.vcpus.len() {
@@ -115,6 +115,8 @@ impl Runner {
 
     /// The core has seen what belongs to another guest than it ran last.
     pub(crate) fn soil(&mut self) {
+        // Or the one whose registers are there would go on without being told apart.
+        self.release();
         self.guest = None;
     }
 
