@@ -54,6 +54,7 @@ fn give_away(info: &'static BootInfo) -> Result<Infallible, String> {
         format: vm.format,
         kernel: file(&vm.kernel)?,
         initrd: vm.initrd.as_deref().map(file).transpose()?,
+        modules: &[],
         cmdline: alloc::format!("{} tsc_hz={}", vm.cmdline, handover.tsc.0).leak(),
     };
     let rsdp = Gpa(info.rsdp_addr.into_option().unwrap_or(0));
