@@ -15,7 +15,9 @@ use spec::{Hpa, PAGE_SIZE};
 use spin::Mutex;
 
 /// For plans, policy tables, chips, lines: all that is made when a VM is. Frames of guests and tables are not from here.
-const HEAP: u64 = 4 << 20;
+/// A machine with much memory has many cores, and 20 KiB are needed for each vCPU: it gives a part of it, within these bounds.
+const HEAP: core::ops::RangeInclusive<u64> = 4 << 20..=64 << 20;
+const HEAP_PART: u64 = 128;
 
 /// Device registers are mapped from here on, a page each.
 const DEVICES: u64 = 0xffff_fe00_0000_0000;
@@ -27,14 +29,16 @@ static ALLOCATOR: LockedHeap = LockedHeap::empty();
 
 /// Makes the heap out of free frames, reached through the loader's mapping of physical memory.
 pub(crate) fn start_heap(frames: &mut Frames, window: *mut u8) -> bool {
-    let Some(extent) = frames.take(HEAP, PAGE_SIZE) else {
+    let part = (frames.available() / HEAP_PART).next_multiple_of(PAGE_SIZE);
+    let len = part.clamp(*HEAP.start(), *HEAP.end());
+    let Some(extent) = frames.take(len, PAGE_SIZE) else {
         return false;
     };
     // SAFETY: the loader maps all RAM at `window`, and so do our own tables; the frames are nobody else's.
     unsafe {
         ALLOCATOR
             .lock()
-            .init(window.wrapping_add(extent.start.0 as usize), HEAP as usize);
+            .init(window.wrapping_add(extent.start.0 as usize), len as usize);
     }
     true
 }
