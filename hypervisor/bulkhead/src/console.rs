@@ -310,10 +310,10 @@ impl Ports {
 pub(crate) fn flush() {
     serve();
     let mut ports = PORTS.lock();
-    ports.show_log();
     if let Some(mux) = ports.mux.as_mut() {
         mux.finish();
     }
+    ports.show_log();
     loop {
         ports.pump();
         let idle = ports.first.drain() & ports.second.drain();
@@ -333,9 +333,13 @@ pub(crate) fn last_words(report: Arguments<'_>) {
         RING.force_unlock();
     }
     let mut ports = PORTS.lock();
-    while let Some(line) = RING.lock().line() {
-        let line = core::str::from_utf8(&line).unwrap_or("?");
-        ports.first.last_words(format_args!("{line}"));
+    // Byte by byte: a line would be made on the heap, whose lock may be held by whoever has died.
+    loop {
+        let byte = RING.lock().0.pop_front();
+        let Some(byte) = byte else {
+            break;
+        };
+        ports.first.last_byte(byte);
     }
     ports.first.last_words(report);
 }

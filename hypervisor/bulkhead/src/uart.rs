@@ -127,6 +127,19 @@ impl Port {
         self.uart.is_none() || self.queue.is_empty()
     }
 
+    /// Sends a byte of the log before a report, waiting for it.
+    pub(crate) fn last_byte(&mut self, byte: u8) {
+        if let Some(uart) = self.uart.as_mut() {
+            while let Some(b) = self.queue.pop_front() {
+                uart.send_bytes_exact(&[b]);
+            }
+            if byte == b'\n' {
+                uart.send_bytes_exact(b"\r");
+            }
+            uart.send_bytes_exact(&[byte]);
+        }
+    }
+
     /// Sends a report on a line of its own, waiting for it.
     pub(crate) fn last_words(&mut self, report: Arguments<'_>) {
         struct Now<'a>(&'a mut Uart16550<PioBackend>);
