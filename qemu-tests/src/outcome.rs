@@ -8,7 +8,7 @@ use proto::Answer;
 use regex::{Captures, Regex};
 use std::collections::BTreeMap;
 use xtask::machine::{End, Finished};
-use xtask::verdict::Verdict;
+use xtask::verdict::{ERASED, Verdict};
 
 /// Lines of the serial port that a failure shows.
 const SHOWN: usize = 100;
@@ -33,7 +33,10 @@ pub struct Outcome {
 
 impl Outcome {
     pub(crate) fn new(heard: Heard, finished: Finished) -> Outcome {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+        let text = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+            text.replace(ERASED, "\n")
+        };
         let consoles = heard.consoles.iter();
         Outcome {
             serial: text(&heard.bytes),

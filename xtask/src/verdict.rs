@@ -31,6 +31,9 @@ const UP: &str = r"^ *\d+ \d+ - info bulkhead: machine: up ";
 static UP_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(UP).ok());
 static START_LINE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(START).ok());
 
+/// What a terminal is sent to erase the line that it is on.
+pub const ERASED: &str = "\r\u{1b}[K";
+
 /// A guest may print lines without end; ours are shorter than this.
 const LONGEST: usize = 4096;
 
@@ -69,7 +72,9 @@ impl Verdict {
 
     fn judge(&mut self) {
         let line = String::from_utf8_lossy(&self.line);
-        let is = |regex: &Option<Regex>| regex.as_ref().is_some_and(|regex| regex.is_match(&line));
+        // The monitor's prompt, erased to make room.
+        let line = line.rsplit(ERASED).next().unwrap_or_default();
+        let is = |regex: &Option<Regex>| regex.as_ref().is_some_and(|regex| regex.is_match(line));
         if is(&OFF_LINE) {
             self.off = line.trim().rsplit('=').next().map(str::to_owned);
         } else if !line.trim().is_empty() {
@@ -134,6 +139,13 @@ mod tests {
             verdict("echo machine: off reason=last-guest-powered-off\r\n").off(),
             None
         );
+    }
+
+    #[test]
+    fn a_line_that_takes_the_prompts_place_is_ours() {
+        let line = "  1234567 0 - info bulkhead: machine: off reason=";
+        let stream = format!("bulkhead> off\r\nbulkhead> {ERASED}{ERASED}{line}{ORDERED}\r\n");
+        assert_eq!(verdict(&stream).off(), Some(ORDERED));
     }
 
     #[test]

@@ -308,6 +308,10 @@ impl Ports {
 
 /// Sends all that is queued, waiting for the lines. Only before power-off.
 pub(crate) fn flush() {
+    // No prompt after the last line.
+    if let Some(mux) = PORTS.lock().mux.as_mut() {
+        mux.finish();
+    }
     serve();
     let mut ports = PORTS.lock();
     if let Some(mux) = ports.mux.as_mut() {

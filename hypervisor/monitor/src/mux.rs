@@ -213,8 +213,12 @@ impl Mux {
         !self.out.is_empty() || lanes.any(|(vm, lane)| self.is_shown(vm) && lane.has_held())
     }
 
-    /// Shows the unfinished lines of guests too, since nothing will finish them: before the machine goes off.
+    /// Shows the unfinished lines of guests too, since nothing will finish them, and takes the prompt away: before the machine goes off.
     pub fn finish(&mut self) {
+        if self.view == View::Monitor {
+            self.fresh_line();
+            self.view = self.before;
+        }
         self.advance(MOST);
         if self.view == View::All {
             for vm in 0..self.lanes.len() {
