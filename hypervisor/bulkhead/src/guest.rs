@@ -132,13 +132,17 @@ impl Guest {
     }
 
     /// Brings the VM to its power-on state: memory scrubbed, tables and kernel in place, chips reset. Gives the state in
-    /// which its first vCPU starts. All its vCPUs rest.
+    /// which its first vCPU starts. All its vCPUs rest. `between` is called now and then, since this takes long.
     ///
     /// # Errors
     /// What is wrong with the kernel, in words.
     #[inline(never)]
-    pub(crate) fn load(&self, bundle: &Bundle<'_>) -> Result<StartState, String> {
-        self.vm.memory.scrub();
+    pub(crate) fn load(
+        &self,
+        bundle: &Bundle<'_>,
+        between: impl FnMut(),
+    ) -> Result<StartState, String> {
+        self.vm.memory.scrub(between);
         self.vm.reset(chips(bundle.handover(), self.line));
         let firmware = (reset_vector::AT, reset_vector::code().to_vec());
         let facts = AcpiFacts {

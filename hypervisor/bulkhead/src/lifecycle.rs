@@ -53,7 +53,9 @@ fn load(runner: &mut Runner, i: usize) {
     let guest = runner.vcpus[i].guest;
     let name = guest.vm.name.as_str();
     runner.soil();
-    let start = match guest.load(&runner.machine.bundle) {
+    let Runner { core, machine, .. } = runner;
+    // The consoles are served meanwhile: a UART keeps no more than 16 bytes of what is typed.
+    let start = match guest.load(&machine.bundle, || core.breathe()) {
         Ok(start) => start,
         Err(e) => {
             log::line(Level::Warn, name, format_args!("vm: not started: {e}"));

@@ -78,11 +78,18 @@ impl GuestRam {
         self.slots.get(..self.count).unwrap_or(&[])
     }
 
-    /// Zeroes all of it; no vCPU of the guest runs meanwhile.
-    pub fn scrub(&self) {
+    /// Zeroes all of it; no vCPU of the guest runs meanwhile. Calls `between` after each MiB, since it may take seconds.
+    pub fn scrub(&self, mut between: impl FnMut()) {
+        const PIECE: u64 = 1 << 20;
         for s in self.slots() {
-            // Slots lie in the window, or reads and writes would have failed as well.
-            let _ = self.window.scrub(s.host.start, s.host.len);
+            let mut done = 0;
+            while done < s.host.len {
+                let len = PIECE.min(s.host.len - done);
+                // Slots lie in the window, or reads and writes would have failed as well.
+                let _ = self.window.scrub(Hpa(s.host.start.0 + done), len);
+                done += len;
+                between();
+            }
         }
     }
 
@@ -285,7 +292,9 @@ mod tests {
     fn scrubbing_leaves_nothing() {
         let mut ram = two_slots();
         assert_eq!(ram.write_from(Gpa(0x1000), &[0xff; 0x2000]), Ok(()));
-        ram.scrub();
+        let mut calls = 0;
+        ram.scrub(|| calls += 1);
+        assert_eq!(calls, 2, "once for each MiB or part of one");
         let mut all = [1; 0x2000];
         assert_eq!(ram.read_into(Gpa(0x1000), &mut all), Ok(()));
         assert!(all.iter().all(|&b| b == 0));
