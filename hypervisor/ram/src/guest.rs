@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn scrubbing_leaves_nothing() {
-        let mut ram = two_slots();
+        let ram = two_slots();
         assert_eq!(ram.write_from(Gpa(0x1000), &[0xff; 0x2000]), Ok(()));
         let mut calls = 0;
         ram.scrub(|| calls += 1);
