@@ -79,6 +79,12 @@ pub fn sti_hlt() {
     unsafe { asm!("sti", "hlt", "cli") };
 }
 
+/// Asleep with interrupts off: only what is no interrupt ends that.
+pub fn cli_hlt() {
+    // SAFETY: as above.
+    unsafe { asm!("cli", "hlt") };
+}
+
 /// Interrupts on.
 pub fn sti() {
     // SAFETY: as above.

@@ -2,12 +2,14 @@
 
 use crate::slot::Slot;
 use crate::trap::Frame;
-use crate::{cpu, lapic};
+use crate::{cpu, lapic, smp};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use spec::Vector;
 use spec::cpu::vector;
 
-static COUNTS: [AtomicU64; 256] = [const { AtomicU64::new(0) }; 256];
+/// By processor and vector
+static COUNTS: [[AtomicU64; 256]; smp::MOST] =
+    [const { [const { AtomicU64::new(0) }; 256] }; smp::MOST];
 
 /// The most that the list of arrivals keeps.
 const MOST: usize = 64;
@@ -38,7 +40,7 @@ fn nothing(_: u8) {}
 
 pub(crate) fn on_interrupt(vector: Vector, frame: &Frame) {
     let tsc = cpu::tsc();
-    COUNTS[usize::from(vector.0)].fetch_add(1, Ordering::Relaxed);
+    COUNTS[smp::here()][usize::from(vector.0)].fetch_add(1, Ordering::Release);
     let at = ARRIVED.fetch_add(1, Ordering::Relaxed);
     if let Some(slot) = ARRIVALS.get(at) {
         slot.set(Arrival {
@@ -56,7 +58,7 @@ pub(crate) fn on_interrupt(vector: Vector, frame: &Frame) {
 /// Forgets what came, and what handlers do beside.
 pub fn forget() {
     ARRIVED.store(0, Ordering::Relaxed);
-    for count in &COUNTS {
+    for count in COUNTS.iter().flatten() {
         count.store(0, Ordering::Relaxed);
     }
     ALSO.set(nothing);
@@ -67,10 +69,16 @@ pub fn also(call: fn(u8)) {
     ALSO.set(call);
 }
 
-/// How often a vector came.
+/// How often a vector came, on the processor that asks.
 #[must_use]
 pub fn count(vector: u8) -> u64 {
-    COUNTS[usize::from(vector)].load(Ordering::Relaxed)
+    count_on(smp::here(), vector)
+}
+
+/// How often a vector came on a processor.
+#[must_use]
+pub fn count_on(processor: usize, vector: u8) -> u64 {
+    COUNTS[processor][usize::from(vector)].load(Ordering::Acquire)
 }
 
 /// How many came at all.

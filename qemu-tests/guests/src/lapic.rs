@@ -97,6 +97,53 @@ pub(crate) fn end_of_interrupt() {
     }
 }
 
+/// Has the APIC of a further processor do as the first's: in the same mode, enabled, all priorities let in.
+pub(crate) fn join() {
+    if is_x2apic() {
+        enter_x2apic_here();
+    }
+    write_here(register::SVR, Svr::ENABLE.bits() | u32::from(SPURIOUS));
+    write_here(register::TPR, 0);
+}
+
+/// Goes over to x2APIC mode on a processor other than the first, whose call is [`enter_x2apic`].
+pub fn enter_x2apic_here() {
+    let base = msr::read_plain(spec::msr::APIC_BASE);
+    let x2apic = (ApicBase::EN | ApicBase::EXTD).bits();
+    msr::write_plain(spec::msr::APIC_BASE, base | x2apic);
+}
+
+/// Reads a register where no fault is expected, on any processor.
+#[must_use]
+pub fn read_here(register: u8) -> u32 {
+    if is_x2apic() {
+        msr::read_plain(msr_of(register)) as u32
+    } else {
+        mmio::read32(address_of(register))
+    }
+}
+
+/// Writes a register where no fault is expected, on any processor.
+pub fn write_here(register: u8, value: u32) {
+    if is_x2apic() {
+        msr::write_plain(msr_of(register), value.into());
+    } else {
+        mmio::write32(address_of(register), value);
+    }
+}
+
+/// Sends a message, from any processor; `command` is the low half of the interrupt command register. Interrupts are off: in
+/// xAPIC mode these are two writes.
+pub fn send(destination: u32, command: u32) {
+    if is_x2apic() {
+        let icr = u64::from(destination) << 32 | u64::from(command);
+        msr::write_plain(msr_of(register::ICR), icr);
+    } else {
+        mmio::write32(address_of(register::ICR_HIGH), destination << 24);
+        mmio::write32(address_of(register::ICR), command);
+    }
+}
+
 /// Whether a vector's bit is set in one of the three sets of eight words: ISR, TMR, IRR.
 #[must_use]
 pub fn has(set: u8, vector: u8) -> bool {

@@ -8,7 +8,7 @@
 //! guest: done passed=1 failed=1
 //! ```
 //!
-//! A guest has one processor and all of its machine; nothing here is made for more, but for [`second`].
+//! A guest has all of its machine. It runs on one processor, but for what [`second`] and [`smp`] start.
 #![no_std]
 
 pub mod bytes;
@@ -29,11 +29,13 @@ pub mod second;
 pub mod segments;
 pub mod serial;
 pub mod slot;
+pub mod smp;
 pub mod start;
 pub mod steps;
 pub mod trap;
 pub mod uart;
 pub mod user;
+pub mod vectors;
 pub mod verdict;
 
 pub use spec;

@@ -22,16 +22,17 @@ pub fn read(msr: Msr) -> Result<u64, Trap> {
     Ok(u64::from(high) << 32 | u64::from(low))
 }
 
-/// RDMSR where no fault is expected.
-pub(crate) fn read_plain(msr: Msr) -> u64 {
+/// RDMSR where no fault is expected, on any processor.
+#[must_use]
+pub fn read_plain(msr: Msr) -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: reads a register.
     unsafe { asm!("rdmsr", in("ecx") msr.0, out("eax") low, out("edx") high, options(nostack)) };
     u64::from(high) << 32 | u64::from(low)
 }
 
-/// WRMSR where no fault is expected.
-pub(crate) fn write_plain(msr: Msr, value: u64) {
+/// WRMSR where no fault is expected, on any processor.
+pub fn write_plain(msr: Msr, value: u64) {
     let (low, high) = (value as u32, (value >> 32) as u32);
     // SAFETY: see the module's head.
     unsafe { asm!("wrmsr", in("ecx") msr.0, in("eax") low, in("edx") high, options(nostack)) };

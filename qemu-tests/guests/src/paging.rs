@@ -63,10 +63,15 @@ pub fn root() -> u64 {
 /// Maps a page of the window, and says where it is.
 pub fn map(page: usize, entry: u64) -> u64 {
     set(&TABLE, page, entry);
+    forget(page);
+    WINDOW + page as u64 * PAGE_SIZE
+}
+
+/// Has this processor forget what it knows of a page of the window.
+pub fn forget(page: usize) {
     let linear = WINDOW + page as u64 * PAGE_SIZE;
     // SAFETY: the window holds nothing that the compiler knows of.
     unsafe { asm!("invlpg [{}]", in(reg) linear) };
-    linear
 }
 
 /// The entry of a page of the window, as the processor has left it.

@@ -5,7 +5,7 @@
 use crate::segments::{self, Pointer};
 use crate::slot::Slot;
 use crate::start::Pages;
-use crate::{cpu, interrupt, power, say, steps, user};
+use crate::{cpu, interrupt, power, say, smp, steps, user};
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU64, Ordering};
 use spec::Vector;
@@ -61,20 +61,36 @@ pub struct Frame {
     pub ss: u64,
 }
 
-/// Where an exception goes on; 0 if none is expected. [`attempt!`] sets it.
-pub static RESUME: AtomicU64 = AtomicU64::new(0);
-static LAST: Slot<Option<Trap>> = Slot::new(None);
+/// Where an exception goes on, by processor; 0 if none is expected. [`attempt!`] sets the first's.
+pub static RESUME: [AtomicU64; smp::MOST] = [const { AtomicU64::new(0) }; smp::MOST];
+static LAST: [Slot<Option<Trap>>; smp::MOST] = [const { Slot::new(None) }; smp::MOST];
 
-/// The exception since the last call, if there was one.
+/// The exception on this processor since the last call, if there was one.
 pub fn take() -> Option<Trap> {
-    RESUME.store(0, Ordering::Relaxed);
-    let last = LAST.get();
-    LAST.set(None);
+    let here = smp::here();
+    RESUME[here].store(0, Ordering::Relaxed);
+    let last = LAST[here].get();
+    LAST[here].set(None);
     last
 }
 
+/// Reads a byte, on any processor.
+///
+/// # Errors
+/// The exception.
+pub fn read8(address: u64) -> Result<u8, Trap> {
+    let byte: u64;
+    // SAFETY: reads, or faults; nothing of Rust's is changed.
+    unsafe {
+        asm!("lea {scratch}, [rip + 77f]", "mov [{resume}], {scratch}", "movzx {byte:e}, byte ptr [{address}]", "77:",
+            scratch = out(reg) _, resume = in(reg) RESUME[smp::here()].as_ptr(), address = in(reg) address,
+            byte = inout(reg) 0u64 => byte, options(nostack));
+    }
+    take().map_or(Ok(byte as u8), Err)
+}
+
 /// Executes an instruction that may fault, with operands as `asm!` has them: `Err` is the exception. It must leave R11
-/// and the stack pointer alone; `options` cannot be given.
+/// and the stack pointer alone; `options` cannot be given. On the first processor only.
 ///
 /// # Safety
 /// As for the instruction.
@@ -119,18 +135,19 @@ extern "C" fn on_trap(frame: &mut Frame) {
         rflags: frame.rflags,
         cr2: cpu::cr2(),
     };
-    if RESUME.load(Ordering::Relaxed) == 0 || LAST.get().is_some() {
+    let here = smp::here();
+    if RESUME[here].load(Ordering::Relaxed) == 0 || LAST[here].get().is_some() {
         let _ = crate::verdict::broken(file!(), line!(), format_args!("{trap:x?}"));
         say!("guest: done early");
         power::off();
     }
-    LAST.set(Some(trap));
+    LAST[here].set(Some(trap));
     resume(frame);
 }
 
 /// Goes on where [`RESUME`] says, in ring 0.
 fn resume(frame: &mut Frame) {
-    frame.rip = RESUME.load(Ordering::Relaxed);
+    frame.rip = RESUME[smp::here()].load(Ordering::Relaxed);
     frame.rflags &= !Rflags::TF.bits();
     if frame.cs & 3 == 3 || frame.vector == u64::from(vector::DF.0) {
         frame.rsp = user::STACK_POINTER.load(Ordering::Relaxed);
