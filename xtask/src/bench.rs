@@ -35,7 +35,7 @@ pub struct Bench {
 pub struct Results {
     /// CPU model of the machine
     pub cpu_model: String,
-    /// A line each, in the order of [`row::KINDS`]
+    /// A line each, in the order of `row::KINDS`
     pub rows: Vec<Row>,
 }
 

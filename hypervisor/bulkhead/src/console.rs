@@ -172,8 +172,9 @@ pub(crate) fn serve() -> Option<Ticks> {
         }
         if let Some(machine) = machine::get() {
             touched |= ports.receive(machine, now);
-            ports.show_log();
+            // What a guest wrote comes before the line that says how it ended.
             heard |= ports.collect(machine, now);
+            ports.show_log();
         } else {
             ports.show_log();
         }
@@ -306,24 +307,24 @@ impl Ports {
     }
 }
 
-/// Sends all that is queued, waiting for the lines. Only before power-off.
+/// Sends all that is queued, waiting for the lines: what guests wrote, then the log. Only before power-off, when nobody else writes.
 pub(crate) fn flush() {
-    // No prompt after the last line.
-    if let Some(mux) = PORTS.lock().mux.as_mut() {
-        mux.finish();
-    }
-    serve();
     let mut ports = PORTS.lock();
-    if let Some(mux) = ports.mux.as_mut() {
-        mux.finish();
-    }
-    ports.show_log();
     loop {
+        let heard = machine::get().map_or(0, |machine| ports.collect(machine, hw::tsc::now()));
+        if let Some(mux) = ports.mux.as_mut() {
+            // No prompt after the last line.
+            mux.finish();
+        }
+        if heard == 0 {
+            ports.show_log();
+        }
         ports.pump();
         let idle = ports.first.drain() & ports.second.drain();
         let left = ports.mux.as_mut().is_some_and(|mux| mux.has_output())
-            || ports.remote.as_ref().is_some_and(|r| r.has_output());
-        if idle && !left {
+            || ports.remote.as_ref().is_some_and(|r| r.has_output())
+            || !RING.lock().0.is_empty();
+        if idle && !left && heard == 0 {
             return;
         }
     }
@@ -337,6 +338,12 @@ pub(crate) fn last_words(report: Arguments<'_>) {
         RING.force_unlock();
     }
     let mut ports = PORTS.lock();
+    let ports = &mut *ports;
+    if let Some(mux) = ports.mux.as_mut() {
+        while let Some(byte) = mux.rescue() {
+            ports.first.last_byte(byte);
+        }
+    }
     // Byte by byte: a line would be made on the heap, whose lock may be held by whoever has died.
     loop {
         let byte = RING.lock().0.pop_front();

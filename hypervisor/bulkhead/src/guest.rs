@@ -143,6 +143,7 @@ impl Guest {
         between: impl FnMut(),
     ) -> Result<StartState, String> {
         self.vm.memory.scrub(between);
+        self.line.forget_input();
         self.vm.reset(chips(bundle.handover(), self.line));
         let firmware = (reset_vector::AT, reset_vector::code().to_vec());
         let facts = AcpiFacts {

@@ -41,7 +41,7 @@ pub(crate) fn stopped(runner: &mut Runner, i: usize, why: Stop) {
     if let Stop::Unsupported(what) | Stop::Bug(what) = why {
         log::line(level, &guest.vm.name, format_args!("vm: {what}"));
     }
-    if level != Level::Info {
+    if level != Level::Info && runner.holds(i) {
         vcpu.report(&runner.vtx, level);
     }
     // Another vCPU may have been first: then this one only rests.
@@ -77,7 +77,7 @@ fn load(runner: &mut Runner, i: usize) {
             now.since(runner.machine.entered).0
         ),
     );
-    guest.life.loaded(guest.plan.vcpus, now);
+    guest.life.loaded(guest.cores.len() as u32, now);
     let (generation, _) = guest.life.order();
     begin(runner, i, generation, Some(&start));
     guest.kick();

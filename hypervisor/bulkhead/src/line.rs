@@ -31,6 +31,11 @@ impl Line {
         taken
     }
 
+    /// Forgets what was typed for a guest that has gone.
+    pub(crate) fn forget_input(&self) {
+        self.input.lock().clear();
+    }
+
     /// Puts a byte where the guest's UART gets it from. What does not fit is lost, as on a line without flow control.
     pub(crate) fn give(&self, byte: u8) {
         let _ = self.input.lock().push_back(byte);

@@ -25,8 +25,10 @@ pub(crate) struct Runner {
     current: Option<usize>,
     /// The only guest of which the core's predictors and caches may know: the one that it ran last, if it has loaded no other since
     guest: Option<u32>,
-    /// Who has had its turn last
+    /// Whose turn it is, or was last
     last: usize,
+    /// When that turn is over
+    over: Ticks,
     turn: Ticks,
 }
 
@@ -59,6 +61,7 @@ pub(crate) fn core(core: Core, mut vtx: VtX, machine: &'static Machine) -> ! {
         current: None,
         guest: None,
         last: 0,
+        over: Ticks(0),
     };
     // Orders may have been given before we could be kicked.
     runner.core.local.note_kick();
@@ -68,7 +71,7 @@ pub(crate) fn core(core: Core, mut vtx: VtX, machine: &'static Machine) -> ! {
         }
         let now = hw::tsc::now();
         match runner.next(now) {
-            Some(i) => runner.stay(i),
+            Some(i) => runner.stay(i, now),
             None => {
                 let deadline = runner.vcpus.iter().filter_map(Vcpu::deadline).min();
                 runner.core.sleep(deadline);
@@ -89,24 +92,30 @@ impl Runner {
         }
     }
 
-    /// The first vCPU that can be entered, beginning with the one after the last.
+    /// Who has the core: the one whose turn it is, else the next that can be entered. A turn that is not over is given to nobody else,
+    /// or a vCPU could take it from its neighbour by having itself woken.
     fn next(&mut self, now: Ticks) -> Option<usize> {
+        let last = self.last;
+        if now < self.over && self.vcpus.get_mut(last).is_some_and(|v| v.is_ready(now)) {
+            return Some(last);
+        }
         let n = self.vcpus.len();
         (1..=n)
-            .map(|k| (self.last + k) % n)
+            .map(|k| (last + k) % n)
             .find(|&i| self.vcpus[i].is_ready(now))
     }
 
-    /// When the vCPU `i` has to make room for another.
-    fn limit(&mut self, i: usize, now: Ticks) -> Ticks {
-        let turn = now.after(self.turn);
-        let others = self.vcpus.iter_mut().enumerate().filter(|(j, _)| *j != i);
+    /// When the vCPU whose turn it is has to make room for another.
+    fn limit(&mut self, now: Ticks) -> Ticks {
+        let (last, over) = (self.last, self.over);
+        let others = self.vcpus.iter_mut().enumerate();
         others
+            .filter(|(i, _)| *i != last)
             .map(|(_, other)| {
-                if other.is_ready(now) {
-                    turn
+                if other.may_be_ready(now) {
+                    over
                 } else {
-                    other.deadline().map_or(FOREVER, |d| d.max(turn))
+                    other.deadline().map_or(FOREVER, |d| d.max(over))
                 }
             })
             .min()
@@ -146,9 +155,17 @@ impl Runner {
         Ok(())
     }
 
-    /// Gives a vCPU its turn.
-    fn stay(&mut self, i: usize) {
-        self.last = i;
+    /// Whether the core holds the registers of the vCPU `i`.
+    pub(crate) fn holds(&self, i: usize) -> bool {
+        self.current == Some(i)
+    }
+
+    /// Gives a vCPU its turn, or the rest of it.
+    fn stay(&mut self, i: usize, now: Ticks) {
+        if i != self.last || now >= self.over {
+            self.last = i;
+            self.over = now.after(self.turn);
+        }
         if let Err(stop) = self.turn_of(i) {
             lifecycle::stopped(self, i, stop);
         }
@@ -156,7 +173,7 @@ impl Runner {
 
     fn turn_of(&mut self, i: usize) -> Result<(), Stop> {
         self.switch_to(i)?;
-        let limit = self.limit(i, hw::tsc::now());
+        let limit = self.limit(hw::tsc::now());
         let vcpu = &mut self.vcpus[i];
         if let Some(vector) = vcpu.awaited_start_up() {
             vcpu.start_up(&self.vtx, vector).map_err(|e| {

@@ -3,9 +3,10 @@
 #![allow(unsafe_code)]
 
 use crate::{console, machine};
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use hw::core_local::CoreLocal;
 use hw::firmware::{Firmware, Reset};
+use spec::Ticks;
 use spin::Once;
 
 /// How power is switched off, once it is known.
@@ -18,6 +19,11 @@ pub(crate) fn set_firmware(firmware: Firmware) {
 
 /// Why the machine is to go off, once it is to: the first core, which the firmware knows best, does it.
 static REQUEST: Once<&'static str> = Once::new();
+/// The machine goes off: the other cores come to rest, and are counted.
+static ENDING: AtomicBool = AtomicBool::new(false);
+static PARKED: AtomicUsize = AtomicUsize::new(0);
+/// How long they may take: the longest that a core stays away from its orders is while it loads a VM.
+const PATIENCE: Ticks = Ticks(1 << 32);
 /// A core met what harms all.
 static DYING: AtomicBool = AtomicBool::new(false);
 
@@ -31,6 +37,10 @@ pub(crate) fn obey() {
     if DYING.load(Ordering::SeqCst) {
         hw::core_local::park();
     }
+    if ENDING.load(Ordering::SeqCst) {
+        PARKED.fetch_add(1, Ordering::SeqCst);
+        hw::core_local::park();
+    }
     if let Some(reason) = REQUEST.get()
         && CoreLocal::current().is_some_and(|core| core.index == 0)
     {
@@ -40,6 +50,21 @@ pub(crate) fn obey() {
 
 /// Ends the machine in good order: sends what the log holds, then powers off.
 fn power_off(reason: &str) -> ! {
+    let others = machine::seats().iter().skip(1).filter(|seat| seat.is_up());
+    let others = others.count();
+    // The firmware may do as it likes with a machine on which nothing else runs.
+    ENDING.store(true, Ordering::SeqCst);
+    for number in 1..machine::seats().len() as u32 {
+        machine::kick(number);
+    }
+    let begun = hw::tsc::now();
+    while PARKED.load(Ordering::SeqCst) < others && hw::tsc::now().since(begun) < PATIENCE {
+        core::hint::spin_loop();
+    }
+    let parked = PARKED.load(Ordering::SeqCst);
+    if parked < others {
+        crate::warning!("machine: {} cores do not come to rest", others - parked);
+    }
     crate::info!("machine: off reason={reason}");
     end()
 }

@@ -263,6 +263,12 @@ impl Vcpu {
         }
     }
 
+    /// Whether it can be entered now, as far as that is seen without taking in what others have for it: they would kick again.
+    pub(crate) fn may_be_ready(&mut self, now: Ticks) -> bool {
+        let waits = !self.guest.vm.mailbox(&self.software).is_empty();
+        self.on && !self.held && waits || self.is_ready(now)
+    }
+
     /// The vector of a start-up that has come and is not carried out yet.
     pub(crate) fn awaited_start_up(&mut self) -> Option<u8> {
         let mailbox = self.guest.vm.mailbox(&self.software);

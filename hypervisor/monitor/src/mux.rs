@@ -1,6 +1,6 @@
 //! The machine's one serial line: the consoles of all guests, the hypervisor's log, the monitor.
 //!
-//! What a guest writes waits in its [`Lane`] until it is shown; from there it goes into `out` only a little ahead of the line, so that
+//! What a guest writes waits in its `Lane` until it is shown; from there it goes into `out` only a little ahead of the line, so that
 //! a change of view shows at once and a guest cannot fill the machine's memory. Our own lines go into `out` straight away.
 
 mod escape_key;
@@ -203,6 +203,11 @@ impl Mux {
         if self.out.len() < AHEAD / 2 {
             self.advance(AHEAD);
         }
+        self.out.pop_front()
+    }
+
+    /// The next byte that was ready for the line: for the last words of a machine that has died, whose heap cannot be used.
+    pub fn rescue(&mut self) -> Option<u8> {
         self.out.pop_front()
     }
 

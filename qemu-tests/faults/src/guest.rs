@@ -14,7 +14,7 @@ use spec::memory_type::MemoryType;
 use spec::state::StartState;
 use spec::vmcs;
 use spec::vmx_controls::{PinControls, PrimaryControls, SecondaryControls};
-use spec::vmx_event::{InterruptionInfo, Interruptibility};
+use spec::vmx_event::{Interruptibility, InterruptionInfo};
 use spec::{Gpa, Hpa, PAGE_SIZE, Vector};
 use vmx::{Controls, Pointers, Setup, Vmcs, Wants};
 
