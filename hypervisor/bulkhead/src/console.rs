@@ -311,12 +311,16 @@ impl Ports {
 pub(crate) fn flush() {
     let mut ports = PORTS.lock();
     loop {
-        let heard = machine::get().map_or(0, |machine| ports.collect(machine, hw::tsc::now()));
+        let silent = machine::get().is_none_or(|machine| {
+            ports.collect(machine, hw::tsc::now());
+            // What found no room waits still.
+            machine.guests.iter().all(|guest| guest.line.is_silent())
+        });
         if let Some(mux) = ports.mux.as_mut() {
             // No prompt after the last line.
             mux.finish();
         }
-        if heard == 0 {
+        if silent {
             ports.show_log();
         }
         ports.pump();
@@ -324,7 +328,7 @@ pub(crate) fn flush() {
         let left = ports.mux.as_mut().is_some_and(|mux| mux.has_output())
             || ports.remote.as_ref().is_some_and(|r| r.has_output())
             || !RING.lock().0.is_empty();
-        if idle && !left && heard == 0 {
+        if idle && !left && silent {
             return;
         }
     }

@@ -36,6 +36,11 @@ impl Line {
         self.input.lock().clear();
     }
 
+    /// Whether nothing waits that the guest has sent.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.out.lock().is_empty()
+    }
+
     /// Puts a byte where the guest's UART gets it from. What does not fit is lost, as on a line without flow control.
     pub(crate) fn give(&self, byte: u8) {
         let _ = self.input.lock().push_back(byte);

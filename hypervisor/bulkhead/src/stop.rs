@@ -2,7 +2,7 @@
 // UNSAFETY: leaves VMX operation, and calls the firmware.
 #![allow(unsafe_code)]
 
-use crate::{console, machine};
+use crate::{console, machine, memory};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use hw::core_local::CoreLocal;
 use hw::firmware::{Firmware, Reset};
@@ -65,6 +65,7 @@ fn power_off(reason: &str) -> ! {
     if parked < others {
         crate::warning!("machine: {} cores do not come to rest", others - parked);
     }
+    crate::info!("machine: heap_bytes={}", memory::heap_used());
     crate::info!("machine: off reason={reason}");
     end()
 }
