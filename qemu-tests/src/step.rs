@@ -55,13 +55,15 @@ impl Watched {
         })
     }
 
-    /// Whether nothing is waited for.
+    /// Whether nothing is waited for any more.
     pub(crate) fn is_due(&self) -> bool {
         self.after.is_none()
     }
 
-    /// Whether what is waited for has been seen.
-    pub(crate) fn feed(&mut self, heard: Hears, piece: &[u8]) -> bool {
-        self.hears == heard && self.after.as_mut().is_some_and(|after| after.feed(piece))
+    /// Looks for what is waited for; the step is due once it was seen.
+    pub(crate) fn feed(&mut self, heard: Hears, piece: &[u8]) {
+        if self.hears == heard && self.after.as_mut().is_some_and(|after| after.feed(piece)) {
+            self.after = None;
+        }
     }
 }

@@ -59,7 +59,18 @@ pub(crate) enum Line {
 enum Event {
     Line(Option<Vec<u8>>),
     Console(usize, Vec<u8>),
+    /// The second line is closed
+    Silence,
     Answer(Result<Answer, Silent>),
+}
+
+/// Hands on what VMs print, and that the second line is closed, with which its reader drops this.
+struct Words(Sender<Event>);
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        let _ = self.0.send(Event::Silence);
+    }
 }
 
 /// The ways to the machine.
@@ -84,10 +95,10 @@ impl Talk {
 
     pub(crate) fn follow(&mut self, running: &mut Running) -> Result<Line> {
         let (events, queue) = channel();
-        let words = events.clone();
+        let words = Words(events.clone());
         let printed = move |vm, bytes: &[u8]| {
             // Nobody listens once all is heard that the test wants to hear.
-            let _ = words.send(Event::Console(vm, bytes.to_vec()));
+            let _ = words.0.send(Event::Console(vm, bytes.to_vec()));
         };
         let control = running.take_control().context("the second line is taken")?;
         let mouth = Mouth {
@@ -98,6 +109,8 @@ impl Talk {
         serial::listen(running.serial()?, events, Event::Line);
         self.go_on(&mouth)?;
         let mut over = false;
+        // Each is read by a thread of its own: what one has said last may come after the other's end.
+        let mut open = 2;
         loop {
             match queue.recv_timeout(if over { SILENCE } else { STUCK }) {
                 Ok(Event::Line(Some(_)) | Event::Console(..)) if running.overdue() => {
@@ -114,13 +127,15 @@ impl Talk {
                     self.asking = false;
                     self.go_on(&mouth)?;
                 }
-                Ok(Event::Line(None)) | Err(RecvTimeoutError::Disconnected) => {
-                    return Ok(Line::Closed);
-                }
+                Ok(Event::Line(None) | Event::Silence) => open -= 1,
+                Err(RecvTimeoutError::Disconnected) => return Ok(Line::Closed),
                 Err(RecvTimeoutError::Timeout) if over => return Ok(Line::Left),
                 Err(RecvTimeoutError::Timeout) => {
                     bail!(self.failed(&format!("nothing was heard for {STUCK:?}")))
                 }
+            }
+            if open == 0 {
+                return Ok(Line::Closed);
             }
         }
     }
@@ -140,16 +155,15 @@ impl Talk {
         Ok((end && self.at_once) | self.verdict.fatal().is_some())
     }
 
+    /// What is heard while an answer is waited for counts for the step after it: one line may be quicker than the other.
     fn step(&mut self, heard: Hears, piece: &[u8], mouth: &Mouth) -> Result<()> {
-        let step = self.script.front_mut().filter(|_| !self.asking);
-        if step.is_some_and(|step| step.feed(heard, piece)) {
-            self.act(mouth)?;
-            self.go_on(mouth)?;
+        if let Some(step) = self.script.front_mut() {
+            step.feed(heard, piece);
         }
-        Ok(())
+        self.go_on(mouth)
     }
 
-    /// Does what is due without being waited for.
+    /// Does what is due.
     fn go_on(&mut self, mouth: &Mouth) -> Result<()> {
         while !self.asking && self.script.front().is_some_and(Watched::is_due) {
             self.act(mouth)?;
