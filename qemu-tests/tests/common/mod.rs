@@ -1,5 +1,7 @@
 //! Tiny guests as tests.
 
+pub(crate) mod steady;
+
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use qemu_tests::{Boot, Outcome};
