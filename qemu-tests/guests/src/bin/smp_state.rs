@@ -73,6 +73,17 @@ fn pattern(place: u64) -> u64 {
     (smp::here() as u64 + 1 + 16 * place).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
+/// What was found wrong first; who finds something goes on, for the others wait for it.
+struct Wrong(u64);
+
+impl Wrong {
+    fn note(&mut self, what: u64) {
+        if self.0 == 0 {
+            self.0 = what;
+        }
+    }
+}
+
 /// How often each goes round.
 const ROUNDS: u64 = 4;
 
@@ -151,6 +162,7 @@ fn each_has_vector_registers_of_its_own() -> Verdict {
             vectors::enable();
             let width = Width::from_number(WIDTH.load(Ordering::Acquire));
             let (mut area, mut back) = (Area::new(), Area::new());
+            let mut wrong = Wrong(0);
             for round in 0..ROUNDS {
                 area.fill(|place| pattern(place as u64 + 64 * round));
                 // SAFETY: `enable` has switched them on.
@@ -158,11 +170,10 @@ fn each_has_vector_registers_of_its_own() -> Verdict {
                 wait_for_all();
                 // SAFETY: as above.
                 unsafe { vectors::store(&mut back, width) };
-                if let Some(place) = area.differs(&back, width) {
-                    return place as u64 + 1;
-                }
+                let differs = area.differs(&back, width);
+                wrong.note(differs.map_or(0, |place| place as u64 + 1));
             }
-            0
+            wrong.0
         })?;
     }
     Ok(())
@@ -175,6 +186,7 @@ fn each_has_an_xcr0_of_its_own() -> Verdict {
     }
     all(|_| {
         vectors::enable();
+        let mut wrong = Wrong(0);
         for round in 0..ROUNDS {
             let mine = if (smp::here() as u64 + round) & 1 == 0 {
                 vectors::most()
@@ -183,11 +195,9 @@ fn each_has_an_xcr0_of_its_own() -> Verdict {
             };
             vectors::set_xcr0(mine);
             wait_for_all();
-            if vectors::xcr0() != mine {
-                return 1;
-            }
+            wrong.note((vectors::xcr0() != mine).into());
         }
-        0
+        wrong.0
     })?;
     // What one has switched off keeps its value, and nobody sees it.
     all(|_| {
@@ -213,6 +223,7 @@ fn each_has_an_xcr0_of_its_own() -> Verdict {
 fn each_has_x87_registers_of_its_own() -> Verdict {
     all(|_| {
         vectors::enable();
+        let mut wrong = Wrong(0);
         for round in 0..ROUNDS {
             let value = pattern(round) >> 12;
             // Precision and rounding differ from one to the next.
@@ -234,16 +245,16 @@ fn each_has_x87_registers_of_its_own() -> Verdict {
                 control_back | 0x40 == control | 0x40,
                 mxcsr_back == mxcsr,
             ];
-            if let Some(at) = found.iter().position(|same| !same) {
-                return at as u64 + 1;
-            }
+            let differs = found.iter().position(|same| !same);
+            wrong.note(differs.map_or(0, |at| at as u64 + 1));
         }
-        0
+        wrong.0
     })
 }
 
 fn each_has_debug_registers_of_its_own() -> Verdict {
     all(|_| {
+        let mut wrong = Wrong(0);
         for round in 0..ROUNDS {
             let values: [u64; 4] = core::array::from_fn(|n| pattern(round + n as u64) >> 17);
             // Kinds and lengths of breakpoints of which none is enabled.
@@ -261,12 +272,16 @@ fn each_has_debug_registers_of_its_own() -> Verdict {
                     out(reg) dr7_back);
                 asm!("mov dr7, {}", in(reg) 0x400u64);
             }
-            if back != values || dr6_back != dr6 || dr7_back != dr7 {
-                return 1 + u64::from(dr6_back != dr6) + 2 * u64::from(dr7_back != dr7);
-            }
+            let differs = [back != values, dr6_back != dr6, dr7_back != dr7];
+            wrong.note(
+                (1..)
+                    .zip(differs)
+                    .find_map(|(n, differs)| differs.then_some(n))
+                    .unwrap_or(0),
+            );
         }
         cpu::clear_dr6();
-        0
+        wrong.0
     })
 }
 
@@ -288,6 +303,7 @@ const MSRS: [(Msr, u64); 11] = [
 fn each_has_msrs_of_its_own() -> Verdict {
     all(|_| {
         let pat = msr::read_plain(spec::msr::PAT);
+        let mut wrong = Wrong(0);
         for round in 0..ROUNDS {
             for (n, (msr, mask)) in (0..).zip(MSRS) {
                 msr::write_plain(msr, pattern(16 * round + n) & mask);
@@ -301,7 +317,7 @@ fn each_has_msrs_of_its_own() -> Verdict {
             wait_for_all();
             for (n, (msr, mask)) in (0..).zip(MSRS) {
                 if msr::read_plain(msr) != pattern(16 * round + n) & mask {
-                    return msr.0.into();
+                    wrong.note(msr.0.into());
                 }
             }
             let aux: u32;
@@ -310,14 +326,14 @@ fn each_has_msrs_of_its_own() -> Verdict {
                 asm!("rdtscp", out("eax") _, out("edx") _, out("ecx") aux, options(nomem, nostack))
             };
             if u64::from(aux) != pattern(16 * round + 10) & 0xffff_ffff {
-                return 1;
+                wrong.note(1);
             }
             if msr::read_plain(spec::msr::PAT) != mine {
-                return spec::msr::PAT.0.into();
+                wrong.note(spec::msr::PAT.0.into());
             }
         }
         msr::write_plain(spec::msr::PAT, pat);
-        0
+        wrong.0
     })
 }
 
@@ -354,18 +370,16 @@ fn each_has_general_registers_of_its_own() -> Verdict {
 
 fn each_has_a_task_priority_and_a_cr2_of_its_own() -> Verdict {
     all(|_| {
+        let mut wrong = Wrong(0);
         for round in 0..ROUNDS {
             let (class, address) = (smp::here() as u64 & 7, pattern(round) >> 17);
             cpu::set_cr8(class);
             // SAFETY: no page fault is under way.
             unsafe { asm!("mov cr2, {}", in(reg) address) };
             wait_for_all();
-            let wrong = u64::from(cpu::cr8() != class) + 2 * u64::from(cpu::cr2() != address);
+            wrong.note(u64::from(cpu::cr8() != class) + 2 * u64::from(cpu::cr2() != address));
             cpu::set_cr8(0);
-            if wrong != 0 {
-                return wrong;
-            }
         }
-        0
+        wrong.0
     })
 }
