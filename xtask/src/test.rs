@@ -131,6 +131,8 @@ fn checks() -> Vec<(&'static str, Vec<Command>)> {
                 clippy(&["--all-targets"]),
                 clippy(&["--all-targets", "--package", "qemu-tests"]),
                 clippy(&bare("bulkhead")),
+                // Without statistics.
+                clippy(&[bare("bulkhead").as_slice(), &["--no-default-features"]].concat()),
                 clippy(&bare("guests")),
                 clippy(&bare("faults")),
                 clippy(&bare("bare")),

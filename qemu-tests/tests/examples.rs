@@ -1,0 +1,52 @@
+//! The examples, each booted as it stands, on a machine such as `cargo xtask run` gives it.
+
+mod common;
+
+use anyhow::{Context, Result};
+use qemu_tests::{Boot, Ends};
+use std::process::ExitCode;
+use xtask::image::Source;
+use xtask::report::Reporter;
+use xtask::workspace;
+
+/// Boots an example with the files that it names, as xtask supplies them.
+fn example(name: &str) -> Result<Boot> {
+    let file = workspace::root().join("examples").join(name);
+    let report = Reporter::new();
+    let config = xtask::config::load(&file, &|named: &str| xtask::kit::file(named, &report))
+        .with_context(|| name.to_owned())?;
+    let mut boot = Boot::config(&config.text)
+        .cpus(xtask::need::cores(&config.plan)?)
+        .memory(xtask::need::memory(&config.plan, config.size_of_files()?)?);
+    for (named, path) in config.files {
+        boot = boot.file(&named, Source::Path(path));
+    }
+    Ok(boot.limit(120))
+}
+
+/// Three guests side by side: each is heard, and the monitor lists them.
+fn partitions() -> Result<()> {
+    let outcome = example("partitions.toml")?
+        .send(r"^batch +\| debian:/# ", "\x14m")
+        .send("bulkhead> ", "vm list\n")
+        .ends(Ends::Seen(r"^3 +batch +running ".into()))
+        .run()?;
+    outcome.expect_line(r"^debian +\| \[ +\d+\.\d+\] smp: Brought up 1 node, 2 CPUs")?;
+    outcome.expect_line(r"^control \| periodic: cycles=\d+ ")?;
+    outcome.expect_line(r"^1 +control +running .* 16 MiB +1 +3 ")?;
+    outcome.expect_line(r"^2 +debian +running .* 256 MiB +2 +1,2 ")?;
+    Ok(())
+}
+
+/// Debian's kernel by its PVH entry.
+fn pvh() -> Result<()> {
+    let outcome = example("pvh.toml")?
+        .send("debian:/# ", "uname -r; poweroff\n")
+        .run()?;
+    outcome.expect_line("vm: end reason=power-off ")?;
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    qemu_tests::main(vec![qemu_tests::test!(partitions), qemu_tests::test!(pvh)])
+}
