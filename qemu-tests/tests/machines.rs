@@ -58,7 +58,7 @@ fn held_and_let_go(model: &str) -> Result<()> {
     let outcome = boot(&vms)
         .cpu_model(model)
         .cpus(2)
-        .ctl_after(1, "steady: second=1 ", "vm pause held")
+        .ctl_after(1, "steady: second=", "vm pause held")
         .type_to(0, "steady: second=", "")
         .ctl("", "vm list")
         .type_to(0, "steady: second=", "")
@@ -88,7 +88,7 @@ fn held_and_let_go(model: &str) -> Result<()> {
     let seconds = seconds(&outcome, 1)?;
     let [first, second] = [seconds[0], *seconds.get(1).context("it did not go on")?];
     ensure!(
-        first[0] == 1 && second[0] >= 3,
+        second[0] >= first[0] + 2,
         "its clock stood still: {seconds:?}"
     );
     let late = seconds.iter().any(|[_, _, _, worst]| *worst > 50_000_000);

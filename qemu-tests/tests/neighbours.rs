@@ -3,7 +3,7 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
-use common::steady::{boot, list, nothing_touched, seconds, steady, tiny, wild};
+use common::steady::{boot, list, nothing_touched, off, seconds, steady, wild};
 use common::{WITH_DELIVERY, WITHOUT_DELIVERY};
 use proto::VmState;
 use qemu_tests::{Answer, Ends};
@@ -66,7 +66,7 @@ fn the_faulty_end_alone(model: &str) -> Result<()> {
     let outcome = boot(&vms)
         .cpu_model(model)
         .cpus(2)
-        .ctl_after(0, "steady: start", "vm start triple")
+        .ctl_after(0, "steady: second=", "vm start triple")
         .ctl("vm: end reason=triple-fault", "vm start strange")
         .ctl("vm: end reason=unsupported", "vm list")
         .ctl("", "vm start triple")
@@ -109,11 +109,12 @@ fn a_reset_beside_others(model: &str) -> Result<()> {
     let vms = [
         steady("same", 1, "", ""),
         steady("other", 2, "", ""),
-        tiny("reset", "reset"),
+        off("reset", "reset"),
     ];
     let outcome = boot(&vms)
         .cpu_model(model)
         .cpus(2)
+        .ctl_after(0, "steady: second=", "vm start reset")
         .type_to(2, "guest: what now", "r")
         .type_to(2, "guest: what now", "r")
         .type_to(2, "guest: what now", "q")
@@ -143,8 +144,8 @@ fn wild_neighbours(model: &str) -> Result<()> {
     vms.extend(ways.map(|way| wild(way, way, "")));
     let mut boot = boot(&vms).cpu_model(model).cpus(2);
     boot = boot
-        .type_to(0, "steady: second=1 ", "")
-        .ctl_after(0, "steady: second=2 ", "vm list");
+        .type_to(0, "steady: second=", "")
+        .ctl_after(0, "steady: second=", "vm list");
     for (at, way) in ways.iter().enumerate() {
         boot = boot
             .ctl("", &format!("vm start {way}"))

@@ -26,6 +26,15 @@ pub(crate) fn tiny(name: &str, guest: &str) -> (String, String, String) {
     (name.to_owned(), guest.to_owned(), String::new())
 }
 
+/// A tiny guest that waits for an order to start. What a VM says before the second line is up is on the first alone.
+pub(crate) fn off(name: &str, guest: &str) -> (String, String, String) {
+    (
+        name.to_owned(),
+        guest.to_owned(),
+        "autostart = false\n".to_owned(),
+    )
+}
+
 pub(crate) fn boot(vms: &[(String, String, String)]) -> Boot {
     let vms: Vec<_> = vms
         .iter()
