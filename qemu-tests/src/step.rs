@@ -60,10 +60,14 @@ impl Watched {
         self.after.is_none()
     }
 
-    /// Looks for what is waited for; the step is due once it was seen.
-    pub(crate) fn feed(&mut self, heard: Hears, piece: &[u8]) {
-        if self.hears == heard && self.after.as_mut().is_some_and(|after| after.feed(piece)) {
-            self.after = None;
+    /// Looks for what is waited for; the step is due once it was seen. Gives what was heard behind it, which is the next step's.
+    pub(crate) fn feed(&mut self, heard: Hears, piece: &[u8]) -> Option<Vec<u8>> {
+        let after = self.after.as_mut().filter(|_| self.hears == heard)?;
+        if !after.feed(piece) {
+            return None;
         }
+        let rest = after.rest().to_vec();
+        self.after = None;
+        Some(rest)
     }
 }

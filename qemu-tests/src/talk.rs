@@ -157,10 +157,14 @@ impl Talk {
 
     /// What is heard while an answer is waited for counts for the step after it: one line may be quicker than the other.
     fn step(&mut self, heard: Hears, piece: &[u8], mouth: &Mouth) -> Result<()> {
-        if let Some(step) = self.script.front_mut() {
-            step.feed(heard, piece);
+        let mut piece = piece.to_vec();
+        while let Some(step) = self.script.front_mut()
+            && let Some(rest) = step.feed(heard, &piece)
+        {
+            self.go_on(mouth)?;
+            piece = rest;
         }
-        self.go_on(mouth)
+        Ok(())
     }
 
     /// Does what is due.

@@ -96,17 +96,20 @@ fn processors(on: On) -> Result<()> {
 
 /// Locks, wake-ups, signals and timers by the thousand leave nothing in the kernel's log; idle, the guest hardly exits.
 fn stress(on: On) -> Result<()> {
-    // Seconds that it is idle.
-    const IDLE: u64 = 5;
     let real_time = "cyclictest -q -S -D 2 -i 1000 -p 50 2>&1; signaltest -q -l 500 -t 4; pi_stress -q -D 2 -g 2";
     let outcome = on
         .stressed()?
         // A task of real-time priority may have a processor for itself: the kernel warns of what it takes from such a task.
         .send(PROMPT, "echo -1 >/proc/sys/kernel/sched_rt_runtime_us\n")
-        .send(PROMPT, &format!("echo id''le; sleep {IDLE}; echo do''ne\n"))
-        .ctl("idle", "vm list")
-        .ctl("done", "vm list")
-        .send("", "echo bu''sy; for n in 1 2 3; do hackbench -g 2 -f 5 -l 100; hackbench -p -T -g 2 -f 5 -l 100; done; echo do''ne\n")
+        // A command takes its time by the wall clock, in which an idle guest's time flies: it is idle until told to go on.
+        .send(PROMPT, "until read -t 1 key; do echo ti''ck; done\n")
+        .ctl("tick", "vm list")
+        .send("tick", "")
+        .send("tick", "")
+        .send("tick", "")
+        .ctl("tick", "vm list")
+        .send("", "\n")
+        .send(PROMPT, "echo bu''sy; for n in 1 2 3; do hackbench -g 2 -f 5 -l 100; hackbench -p -T -g 2 -f 5 -l 100; done; echo do''ne\n")
         .ctl("busy", "vm list")
         .ctl("done", "vm list")
         .send("", &format!("{real_time}; echo sta''tus=$?\n"))
@@ -153,12 +156,12 @@ fn main() -> ExitCode {
     use Suite::{Bookworm, Newest, Trixie};
     // Suite, model, vCPUs, cores, and which of the two are in the default set.
     let machines = [
-        (Bookworm, WITH_DELIVERY, 2, 2, [true, false]),
+        (Bookworm, WITH_DELIVERY, 2, 2, [true, true]),
         (Bookworm, WITHOUT_DELIVERY, 2, 2, [true, false]),
-        (Bookworm, WITHOUT_DELIVERY, 2, 1, [false, false]),
+        (Bookworm, WITHOUT_DELIVERY, 2, 1, [false, true]),
         (Bookworm, WITH_DELIVERY, 2, 1, [true, false]),
         (Bookworm, WITH_DELIVERY, 4, 4, [true, false]),
-        (Bookworm, WITHOUT_DELIVERY, 4, 4, [false, false]),
+        (Bookworm, WITHOUT_DELIVERY, 4, 4, [false, true]),
         (Bookworm, WITH_DELIVERY, 4, 2, [false, false]),
         (Trixie, WITH_DELIVERY, 2, 2, [false, false]),
         (Trixie, WITHOUT_DELIVERY, 4, 4, [false, false]),

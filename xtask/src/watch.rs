@@ -39,6 +39,12 @@ impl Watch {
         self.window.drain(..self.window.len() - keep);
         seen.is_some()
     }
+
+    /// What has come and was not searched in vain: after a match, what lies behind it.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
+        &self.window
+    }
 }
 
 #[cfg(test)]
@@ -59,6 +65,13 @@ mod tests {
         assert!(watch.feed(b"ready"));
         assert!(!watch.feed(b"\n"));
         assert!(watch.feed(b"ready\n"));
+    }
+
+    #[test]
+    fn what_lies_behind_a_match_is_left() {
+        let mut watch = Watch::new("ready").unwrap();
+        assert!(watch.feed(b"is ready, and waits"));
+        assert_eq!(watch.rest(), b", and waits");
     }
 
     #[test]
