@@ -156,9 +156,9 @@ fn main() -> ExitCode {
     use Suite::{Bookworm, Newest, Trixie};
     // Suite, model, vCPUs, cores, and which of the two are in the default set.
     let machines = [
-        (Bookworm, WITH_DELIVERY, 2, 2, [true, false]),
+        (Bookworm, WITH_DELIVERY, 2, 2, [true, true]),
         (Bookworm, WITHOUT_DELIVERY, 2, 2, [true, false]),
-        (Bookworm, WITHOUT_DELIVERY, 2, 1, [false, false]),
+        (Bookworm, WITHOUT_DELIVERY, 2, 1, [false, true]),
         (Bookworm, WITH_DELIVERY, 2, 1, [true, false]),
         (Bookworm, WITH_DELIVERY, 4, 4, [true, false]),
         (Bookworm, WITHOUT_DELIVERY, 4, 4, [false, false]),
