@@ -33,6 +33,9 @@ pub(crate) fn carry_out(machine: &'static Machine, command: &Command) -> Answer 
             Ok(guest) => Answer::Statistics(statistics(machine, guest)),
             Err(refused) => refused,
         },
+        Command::Set { .. } | Command::Times | Command::Trace { .. } => {
+            Answer::Refused("This machine has no scheduler that could be asked yet.".into())
+        }
         Command::Unknown => Answer::Refused(
             "This machine does not know that command: its version is older than the workstation's."
                 .into(),

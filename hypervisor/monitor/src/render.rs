@@ -19,6 +19,12 @@ pub fn render(answer: &Answer) -> String {
         Answer::Done(text) | Answer::Refused(text) => format!("{}\n", units::printable(text)),
         Answer::Statistics(statistics) => statistics::render(statistics),
         Answer::Cores(all) => cores(all),
+        Answer::Times(times) => format!("{times:?}\n"),
+        Answer::Trace(chunk) => format!(
+            "{} events of core {}: `cargo xtask trace` draws them.\n",
+            chunk.events.len(),
+            chunk.core
+        ),
         Answer::Unknown => {
             "The machine's answer is of a later version than this program: use the one that comes with the machine's image.\n"
                 .to_owned()

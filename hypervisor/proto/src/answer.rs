@@ -1,5 +1,7 @@
 //! What the machine answers.
 
+use crate::times::MachineTimes;
+use crate::trace::TraceChunk;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,10 @@ pub enum Answer {
     Statistics(VmStatistics),
     /// The cores that the plan can name, in the order of their numbers
     Cores(Vec<CoreInfo>),
+    /// Where the time of cores and vCPUs went
+    Times(MachineTimes),
+    /// What the scheduler of a core did
+    Trace(TraceChunk),
     /// What a reader of an older version takes a newer answer for. Never sent.
     #[serde(skip)]
     Unknown,

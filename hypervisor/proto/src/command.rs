@@ -44,6 +44,26 @@ pub enum Command {
     Cores,
     /// Power the machine off
     Off,
+    /// Change what each vCPU of a VM may have of the pool's cores
+    Set {
+        /// Its name
+        vm: String,
+        /// Its part of what is left over, 0 for none; `None` for as it is
+        weight: Option<u32>,
+        /// What each of its vCPUs gets in a period, in nanoseconds, 0 for no reservation; `None` for as it is
+        budget: Option<u64>,
+        /// The period, in nanoseconds; `None` for as it is
+        period: Option<u64>,
+    },
+    /// Tell where the time of cores and vCPUs went: [`Answer::Times`](crate::Answer::Times)
+    Times,
+    /// Tell what the scheduler of a core did: [`Answer::Trace`](crate::Answer::Trace)
+    Trace {
+        /// The core's number in the plan
+        core: u32,
+        /// Number of the first event to tell of. What is above all that there are asks only where they end.
+        from: u64,
+    },
     /// What a reader of an older version takes a newer command for, so that it can refuse it. Never sent.
     #[serde(skip)]
     Unknown,

@@ -13,6 +13,8 @@ mod decoder;
 mod frame;
 mod message;
 mod outbox;
+mod times;
+pub mod trace;
 
 pub use answer::{
     Answer, CoreInfo, ExitRow, Occupant, VcpuStatistics, VmInfo, VmState, VmStatistics,
@@ -22,6 +24,7 @@ pub use decoder::Decoder;
 pub use frame::{TooLong, encode, frame, frame_len};
 pub use message::{FromMachine, Message, ToMachine};
 pub use outbox::Outbox;
+pub use times::{Class, CoreTimes, MachineTimes, Reservation, VcpuTimes};
 
 /// Version of the protocol. It changes when a reader of the last version would misread a message; messages, commands and answers
 /// that are added at the end of their list do not change it.
