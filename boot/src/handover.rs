@@ -164,7 +164,7 @@ fn tsc(screen: &mut Screen) -> spec::Hz {
 
 fn show(vm: &plan::Vm, screen: &mut Screen) {
     let (name, kernel, mebibytes, vcpus) = (&vm.name, &vm.kernel, vm.memory >> 20, vm.vcpus);
-    match &vm.cores {
+    match vm.dedicated() {
         Some(cores) => screen.line(format_args!(
             "vm {name}: {kernel}, {mebibytes} MiB, vcpus {vcpus}, on cores {cores:?}"
         )),

@@ -20,13 +20,13 @@ const SHARED: u32 = 4;
 /// # Errors
 /// When it needs more than a machine has.
 pub fn cores(plan: &Plan) -> Result<u32> {
-    let dedicated = || plan.vms.iter().filter_map(|vm| vm.cores.as_ref()).flatten();
+    let dedicated = || plan.vms.iter().filter_map(|vm| vm.dedicated()).flatten();
     let highest = dedicated().max().map_or(0, |core| core.saturating_add(1));
     let own = u32::try_from(dedicated().count())?;
     let shared: u32 = plan
         .vms
         .iter()
-        .filter(|vm| vm.cores.is_none())
+        .filter(|vm| vm.share().is_some())
         .map(|vm| vm.vcpus)
         .sum();
     let cores = highest.max(own + shared.min(SHARED)).max(1);
@@ -56,7 +56,7 @@ pub fn memory(plan: &Plan, files: u64) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plan::Facts;
+    use plan::{Facts, Runs};
 
     fn plan(vms: &[(&str, u32, Option<Vec<u32>>)]) -> Plan {
         let text = "[[vm]]\nname = \"a\"\nkernel = \"k\"\nmemory = \"256 MiB\"\n";
@@ -64,7 +64,10 @@ mod tests {
         let one = plan.vms.remove(0);
         for (name, vcpus, cores) in vms {
             let mut vm = one.clone();
-            (vm.name, vm.vcpus, vm.cores) = ((*name).to_owned(), *vcpus, cores.clone());
+            (vm.name, vm.vcpus) = ((*name).to_owned(), *vcpus);
+            if let Some(cores) = cores {
+                vm.runs = Runs::Dedicated(cores.clone());
+            }
             plan.vms.push(vm);
         }
         plan

@@ -147,7 +147,7 @@ fn cores(machine: &Machine) -> Vec<CoreInfo> {
         dedicated: plan
             .vms
             .iter()
-            .any(|vm| vm.cores.as_ref().is_some_and(|own| own.contains(&number))),
+            .any(|vm| vm.dedicated().is_some_and(|own| own.contains(&number))),
         vcpus: machine
             .guests
             .iter()

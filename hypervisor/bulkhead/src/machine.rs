@@ -93,7 +93,7 @@ pub(crate) fn place(plan: &Plan) -> Vec<Vec<u32>> {
     let dedicated: Vec<u32> = plan
         .vms
         .iter()
-        .flat_map(|vm| vm.cores.iter().flatten().copied())
+        .flat_map(|vm| vm.dedicated().into_iter().flatten().copied())
         .collect();
     let mut left: Vec<u32> = (0..seats.len() as u32)
         .filter(|n| is_up(*n) && !dedicated.contains(n))

@@ -54,7 +54,7 @@ impl fmt::Display for Vm {
         }
         writeln!(f, "memory = \"{}\"", Bytes(self.memory))?;
         writeln!(f, "vcpus = {}", self.vcpus)?;
-        if let Some(cores) = &self.cores {
+        if let Some(cores) = self.dedicated() {
             // A list of integers is written as Rust writes it.
             writeln!(f, "cores = {cores:?}")?;
         }

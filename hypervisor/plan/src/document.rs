@@ -82,6 +82,7 @@ fn plan(root: &DeTable<'_>, look: &Look<'_>, findings: &mut Findings) -> Result<
     Ok(Plan {
         smt,
         statistics: statistics?.unwrap_or(false),
+        cyclic: Vec::new(),
         vms: vms.into_iter().collect::<Result<_, _>>()?,
     })
 }

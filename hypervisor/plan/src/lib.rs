@@ -30,6 +30,9 @@ mod vm;
 pub use cores::MAX_VCPUS;
 pub use document::{MAX_VMS, parse};
 pub use facts::{Cores, Facts, SizeOf};
-pub use model::{Format, Module, Plan, Smt, Start, Vm};
+pub use model::{
+    Cyclic, DEFAULT_WEIGHT, Format, MAX_WEIGHT, Module, Plan, Reservation, Runs, Share, Smt, Spare,
+    Start, Vm, Window,
+};
 pub use refusal::Refusal;
 pub use text::{MAX_TEXT, text};

@@ -12,6 +12,8 @@ pub struct Plan {
     pub smt: Smt,
     /// Whether the exit statistics of a VM are logged when it ends
     pub statistics: bool,
+    /// The cyclic tables, in the order of the file; a core has at most one, and one that has is nobody's own
+    pub cyclic: Vec<Cyclic>,
     /// The virtual machines, in the order of the file; names are unique.
     pub vms: Vec<Vm>,
 }
@@ -45,11 +47,110 @@ pub struct Vm {
     pub memory: u64,
     /// Number of vCPUs, 1 to [`MAX_VCPUS`](crate::MAX_VCPUS)
     pub vcpus: u32,
-    /// For each vCPU the core that runs it and nothing else; `None` if vCPUs take turns on the cores that are
-    /// nobody's own
-    pub cores: Option<Vec<u32>>,
+    /// When and where its vCPUs run
+    pub runs: Runs,
     /// Whether it starts with the machine
     pub autostart: bool,
+}
+
+impl Vm {
+    /// For each vCPU the core that runs it and nothing else, if they have such.
+    #[must_use]
+    pub fn dedicated(&self) -> Option<&[u32]> {
+        match &self.runs {
+            Runs::Dedicated(cores) => Some(cores),
+            Runs::Pool(_) | Runs::Cyclic => None,
+        }
+    }
+
+    /// What each vCPU gets of the cores that are nobody's own, if it runs there.
+    #[must_use]
+    pub fn share(&self) -> Option<Share> {
+        match self.runs {
+            Runs::Pool(share) => Some(share),
+            Runs::Dedicated(_) | Runs::Cyclic => None,
+        }
+    }
+}
+
+/// When and where the vCPUs of a VM run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Runs {
+    /// For each vCPU a core that runs it and nothing else
+    Dedicated(Vec<u32>),
+    /// They take turns with others on the cores that are nobody's own, each with this share
+    Pool(Share),
+    /// In the windows of a [`Cyclic`] table, each vCPU in at least one
+    Cyclic,
+}
+
+/// What one vCPU gets of the pool; at least one of the two is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Share {
+    /// Its part of what reservations leave over, 1 to [`MAX_WEIGHT`]; without one it gets none of that
+    pub weight: Option<u32>,
+    /// What it gets in any case
+    pub reservation: Option<Reservation>,
+}
+
+/// The weight of a VM that asks for nothing in particular.
+pub const DEFAULT_WEIGHT: u32 = 100;
+/// The largest weight.
+pub const MAX_WEIGHT: u32 = 10_000;
+
+/// What is left over, evenly.
+impl Default for Share {
+    fn default() -> Self {
+        Self {
+            weight: Some(DEFAULT_WEIGHT),
+            reservation: None,
+        }
+    }
+}
+
+/// Time that a vCPU gets in each period, counted from its release, and unless it has a weight no more than that.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reservation {
+    /// In nanoseconds, no more than `period`
+    pub budget: u64,
+    /// In nanoseconds
+    pub period: u64,
+}
+
+/// A table of windows that repeats on one core, with the major frame of ARINC 653 (Part 1, "Partition Scheduling").
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Cyclic {
+    /// The core
+    pub core: u32,
+    /// The major frame in nanoseconds, after which the table begins anew
+    pub frame: u64,
+    /// Who gets the time that windows leave over
+    pub spare: Spare,
+    /// Sorted by `at`; they do not overlap and lie inside the frame
+    pub windows: Vec<Window>,
+}
+
+/// Who gets the time in which no window's vCPU wants to run.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub enum Spare {
+    /// Nobody: what is before a window then has no influence on it
+    #[default]
+    Idle,
+    /// vCPUs of the pool that have a weight
+    Pool,
+}
+
+/// Time that belongs to one vCPU in every frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Window {
+    /// Index of the VM in the plan
+    pub vm: u32,
+    /// Its vCPU
+    pub vcpu: u32,
+    /// Nanoseconds from the start of the frame
+    pub at: u64,
+    /// In nanoseconds, more than none
+    pub length: u64,
 }
 
 /// A file that is handed over beside the kernel (Multiboot 0.6.96, section 3.3, "Boot information format").

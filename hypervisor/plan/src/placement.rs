@@ -1,41 +1,66 @@
 //! Which core runs which vCPU.
 
-use crate::Plan;
-use alloc::collections::BTreeSet;
+use crate::{Cyclic, Plan, Runs, Spare};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 impl Plan {
     /// For each VM and each of its vCPUs the core that runs it, on a machine where `cores` cores can be named.
     ///
-    /// Dedicated vCPUs are where the plan says. The others go in turn over the cores that are nobody's own, across
-    /// all VMs. They stay without a core if there is none left, which [`parse`](crate::parse) refuses where it knows
-    /// the machine.
+    /// Dedicated vCPUs are where the plan says, and cyclic ones where their table is. The others go in turn over the
+    /// cores of the pool, across all VMs. They stay without a core if there is none left, which
+    /// [`parse`](crate::parse) refuses where it knows the machine.
     #[must_use]
     pub fn place(&self, cores: u32) -> Vec<Vec<u32>> {
-        let dedicated: BTreeSet<u32> = self
-            .vms
-            .iter()
-            .filter_map(|vm| vm.cores.as_deref())
-            .flatten()
-            .copied()
-            .collect();
-        let free: Vec<u32> = (0..cores)
-            .filter(|core| !dedicated.contains(core))
-            .collect();
-        let mut turn = free.iter().copied().cycle();
-        self.vms
-            .iter()
-            .map(|vm| match &vm.cores {
-                Some(cores) => cores.clone(),
-                None => turn.by_ref().take(vm.vcpus as usize).collect(),
+        let tables: BTreeMap<(u32, u32), u32> =
+            self.cyclic.iter().flat_map(Cyclic::seats).collect();
+        let pool = self.pool(cores);
+        let mut turn = pool.iter().copied().cycle();
+        (0..)
+            .zip(&self.vms)
+            .map(|(index, vm)| match &vm.runs {
+                Runs::Dedicated(cores) => cores.clone(),
+                Runs::Pool(_) => turn.by_ref().take(vm.vcpus as usize).collect(),
+                Runs::Cyclic => (0..vm.vcpus)
+                    .filter_map(|vcpu| tables.get(&(index, vcpu)).copied())
+                    .collect(),
             })
             .collect()
+    }
+
+    /// The cores between which vCPUs with a weight may move, in order: those that are nobody's own, without a table or
+    /// with one that leaves its spare time to the pool.
+    #[must_use]
+    pub fn pool(&self, cores: u32) -> Vec<u32> {
+        let taken: BTreeSet<u32> = self
+            .vms
+            .iter()
+            .filter_map(|vm| vm.dedicated())
+            .flatten()
+            .chain(
+                self.cyclic
+                    .iter()
+                    .filter(|table| table.spare == Spare::Idle)
+                    .map(|table| &table.core),
+            )
+            .copied()
+            .collect();
+        (0..cores).filter(|core| !taken.contains(core)).collect()
+    }
+}
+
+impl Cyclic {
+    /// Each VM and vCPU that has a window, and the core.
+    fn seats(&self) -> impl Iterator<Item = ((u32, u32), u32)> {
+        self.windows
+            .iter()
+            .map(|window| ((window.vm, window.vcpu), self.core))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{Format, Plan, Smt, Vm};
+    use crate::{Format, Plan, Runs, Share, Smt, Vm};
     use alloc::collections::BTreeSet;
     use alloc::string::String;
     use alloc::vec;
@@ -55,12 +80,16 @@ mod tests {
             vcpus: wish
                 .as_ref()
                 .map_or_else(|n| *n, |cores| cores.len() as u32),
-            cores: wish.as_ref().ok().cloned(),
+            runs: match wish {
+                Ok(cores) => Runs::Dedicated(cores.clone()),
+                Err(_) => Runs::Pool(Share::default()),
+            },
             autostart: true,
         };
         Plan {
             smt: Smt::Off,
             statistics: false,
+            cyclic: vec![],
             vms: vms.iter().map(vm).collect(),
         }
     }
@@ -115,14 +144,14 @@ mod tests {
             let mut shared = Vec::new();
             for (vm, on) in plan.vms.iter().zip(&placed) {
                 prop_assert_eq!(on.len(), vm.vcpus as usize);
-                match &vm.cores {
+                match vm.dedicated() {
                     Some(cores) => prop_assert_eq!(cores, on),
                     None => shared.extend(on),
                 }
                 for core in on {
                     prop_assert!(*core < cores);
                     load[*core as usize] += 1;
-                    prop_assert!(vm.cores.is_none() || own.insert(*core));
+                    prop_assert!(vm.dedicated().is_none() || own.insert(*core));
                 }
             }
             prop_assert!(shared.iter().all(|core| !own.contains(core)));

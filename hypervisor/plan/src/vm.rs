@@ -4,7 +4,7 @@ use crate::file::{self, File, Look};
 use crate::modules::Modules;
 use crate::refusal::{Finding, Findings, Refused};
 use crate::table::Table;
-use crate::{Format, Start, Vm, cores, document, fit, format, modules, table, value};
+use crate::{Format, Runs, Share, Start, Vm, cores, document, fit, format, modules, table, value};
 use alloc::string::String;
 use core::ops::Range;
 use toml::Spanned;
@@ -102,7 +102,9 @@ pub(crate) fn read(
             modules: modules?.list,
             memory: memory?.into_inner(),
             vcpus: cores.vcpus,
-            cores: cores.dedicated(),
+            runs: cores
+                .dedicated()
+                .map_or(Runs::Pool(Share::default()), Runs::Dedicated),
             autostart: autostart?.unwrap_or(true),
         })
     };

@@ -1,6 +1,6 @@
 //! What holds for any text and any plan.
 
-use plan::{Cores, Facts, Format, MAX_VCPUS, Module, Plan, Smt, Start, Vm};
+use plan::{Cores, Facts, Format, MAX_VCPUS, Module, Plan, Runs, Share, Smt, Start, Vm};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -118,7 +118,7 @@ fn vm() -> impl Strategy<Value = Vm> {
                 modules: if multiboot { modules } else { vec![] },
                 memory,
                 vcpus,
-                cores: None,
+                runs: Runs::Pool(Share::default()),
                 autostart,
             }
         },
@@ -132,12 +132,15 @@ fn valid() -> impl Strategy<Value = Plan> {
     (vms, cores, smt, any::<bool>()).prop_map(|(vms, mut cores, smt, statistics)| {
         let mut named = std::collections::BTreeSet::new();
         let own = |(mut vm, own): (Vm, bool)| {
-            vm.cores = own.then(|| cores.split_off(cores.len() - vm.vcpus as usize));
+            if own {
+                vm.runs = Runs::Dedicated(cores.split_off(cores.len() - vm.vcpus as usize));
+            }
             vm
         };
         Plan {
             smt,
             statistics,
+            cyclic: vec![],
             vms: vms
                 .into_iter()
                 .map(own)

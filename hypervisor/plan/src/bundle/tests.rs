@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Format, Module, Smt, Vm};
+use crate::{Format, Module, Runs, Share, Smt, Vm};
 use alloc::string::ToString;
 use alloc::vec;
 use proptest::prelude::*;
@@ -12,6 +12,7 @@ fn handover() -> Handover {
         plan: Plan {
             smt: Smt::Off,
             statistics: false,
+            cyclic: vec![],
             vms: vec![Vm {
                 name: "debian".to_string(),
                 kernel: "debian/vmlinuz".to_string(),
@@ -21,7 +22,7 @@ fn handover() -> Handover {
                 modules: vec![],
                 memory: 256 << 20,
                 vcpus: 1,
-                cores: None,
+                runs: Runs::Pool(Share::default()),
                 autostart: true,
             }],
         },
