@@ -1,8 +1,11 @@
+mod any;
+
 use super::*;
+use crate::trace::TraceChunk;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use any::{from_machine, to_machine};
 use proptest::prelude::*;
 use spec::{Hz, Ticks};
 
@@ -54,6 +57,42 @@ fn the_frame_is_as_its_page_says() {
     };
     assert_eq!(frame(&reply).unwrap(), raw(&[3, 7, 1, 1, b'b']));
     assert_eq!(frame(&log("c")).unwrap(), raw(&[2, 1, b'c']));
+    let request = ToMachine::Request {
+        id: 7,
+        command: Command::Set {
+            vm: "a".into(),
+            weight: Some(200),
+            budget: None,
+            period: Some(1),
+        },
+    };
+    let set = [2, 7, 9, 1, b'a', 1, 200, 1, 0, 1, 1];
+    assert_eq!(frame(&request).unwrap(), raw(&set));
+    let trace = Command::Trace { core: 1, from: 2 };
+    for (command, bytes) in [
+        (Command::Times, &[2, 7, 10][..]),
+        (trace, &[2, 7, 11, 1, 2]),
+    ] {
+        let request = ToMachine::Request { id: 7, command };
+        assert_eq!(frame(&request).unwrap(), raw(bytes));
+    }
+    let event = trace::Event {
+        what: trace::What::Block,
+        vm: 1,
+        vcpu: 2,
+        arg: 3,
+    };
+    let chunk = TraceChunk::new(1, Hz(2), Ticks(3), 4, 5, [(Ticks(6), event.pack())]);
+    let reply = FromMachine::Reply {
+        id: 7,
+        answer: Answer::Trace(chunk),
+    };
+    // 5, 2 in the bits from 5 on, 1 in those from 13 on, 3 in those from 21 on; seven bits a byte.
+    let word = [0xc5, 0xc0, 0x80, 0x03];
+    assert_eq!(
+        frame(&reply).unwrap(),
+        raw(&[&[3, 7, 6, 1, 2, 3, 4, 5, 1, 6][..], &word].concat())
+    );
 }
 
 #[test]
@@ -136,109 +175,6 @@ fn an_outbox_takes_frames_whole_or_not_at_all() {
     let bytes: Vec<u8> = core::iter::from_fn(|| outbox.pop()).collect();
     assert_eq!(received::<FromMachine>(&bytes), [log("one"), log("two")]);
     assert!(outbox.is_empty());
-}
-
-fn text() -> impl Strategy<Value = String> {
-    "[a-z0-9 -]{0,40}"
-}
-
-fn command() -> impl Strategy<Value = Command> {
-    prop_oneof![
-        Just(Command::List),
-        Just(Command::Cores),
-        Just(Command::Off),
-        text().prop_map(|vm| Command::Start { vm }),
-        text().prop_map(|vm| Command::Stop { vm }),
-        text().prop_map(|vm| Command::Pause { vm }),
-        text().prop_map(|vm| Command::Resume { vm }),
-        text().prop_map(|vm| Command::Reset { vm }),
-        text().prop_map(|vm| Command::Statistics { vm }),
-    ]
-}
-
-fn to_machine() -> impl Strategy<Value = ToMachine> {
-    let bytes = prop::collection::vec(prop_oneof![Just(0), any::<u8>()], 0..600);
-    prop_oneof![
-        any::<u16>().prop_map(|version| ToMachine::Hello { version }),
-        (any::<u16>(), bytes).prop_map(|(vm, bytes)| ToMachine::Input { vm, bytes }),
-        (any::<u32>(), command()).prop_map(|(id, command)| ToMachine::Request { id, command }),
-    ]
-}
-
-fn vm_info() -> impl Strategy<Value = VmInfo> {
-    let state = prop::sample::select(vec![
-        VmState::Off,
-        VmState::Starting,
-        VmState::Running,
-        VmState::Paused,
-        VmState::Stopping,
-    ]);
-    let cores = prop::collection::vec(any::<u32>(), 0..9);
-    let numbers = (any::<u32>(), any::<[u64; 4]>());
-    (text(), state, prop::option::of(text()), cores, numbers).prop_map(
-        |(name, state, last_end, cores, (vcpus, [memory, uptime, tsc, exits]))| VmInfo {
-            name,
-            state,
-            last_end,
-            vcpus,
-            cores,
-            memory,
-            uptime: Ticks(uptime),
-            tsc: Hz(tsc),
-            exits,
-            root_ticks: Ticks(uptime / 2),
-        },
-    )
-}
-
-fn answer() -> impl Strategy<Value = Answer> {
-    let row = (
-        text(),
-        any::<[u64; 3]>(),
-        prop::collection::vec(any::<u64>(), 0..33),
-    )
-        .prop_map(|(kind, [count, ticks, worst], histogram)| ExitRow {
-            kind,
-            count,
-            ticks: Ticks(ticks),
-            worst: Ticks(worst),
-            histogram,
-        });
-    let vcpu = (any::<u32>(), prop::collection::vec(row, 0..5)).prop_map(|(vcpu, rows)| {
-        let core = vcpu / 2;
-        VcpuStatistics { vcpu, core, rows }
-    });
-    let statistics = (text(), prop::collection::vec(vcpu, 0..4)).prop_map(|(vm, vcpus)| {
-        let tsc = Hz(2_000_000_000);
-        Answer::Statistics(VmStatistics { vm, tsc, vcpus })
-    });
-    let core = (any::<u32>(), any::<bool>(), any::<bool>(), text()).prop_map(
-        |(number, up, dedicated, vm)| CoreInfo {
-            number,
-            apic_id: number / 3,
-            up,
-            dedicated,
-            vcpus: vec![Occupant { vm, vcpu: 1 }],
-        },
-    );
-    prop_oneof![
-        prop::collection::vec(vm_info(), 0..9).prop_map(Answer::Vms),
-        text().prop_map(Answer::Done),
-        text().prop_map(Answer::Refused),
-        statistics,
-        prop::collection::vec(core, 0..9).prop_map(Answer::Cores),
-    ]
-}
-
-fn from_machine() -> impl Strategy<Value = FromMachine> {
-    let bytes = prop::collection::vec(prop_oneof![Just(0), any::<u8>()], 0..600);
-    let names = prop::collection::vec(text(), 0..9);
-    prop_oneof![
-        (any::<u16>(), names).prop_map(|(version, vms)| FromMachine::Hello { version, vms }),
-        (any::<u16>(), bytes).prop_map(|(vm, bytes)| FromMachine::Console { vm, bytes }),
-        text().prop_map(|line| FromMachine::Log { line }),
-        (any::<u32>(), answer()).prop_map(|(id, answer)| FromMachine::Reply { id, answer }),
-    ]
 }
 
 proptest! {

@@ -133,7 +133,7 @@ pub struct TraceChunk {
     pub core: u32,
     /// Frequency of the TSC
     pub tsc: Hz,
-    /// When this was answered: what is not in the ring up to `end` did not happen before
+    /// When this was answered: whatever happened before is among the events up to `end`
     pub now: Ticks,
     /// Number of the first event of this answer. If that is above what was asked for, those between were overwritten.
     pub first: u64,
@@ -144,21 +144,38 @@ pub struct TraceChunk {
 }
 
 impl TraceChunk {
+    /// An answer with these events, each with its time: the first [`CHUNK`] of them. It allocates once.
+    #[must_use]
+    pub fn new(
+        core: u32,
+        tsc: Hz,
+        now: Ticks,
+        first: u64,
+        end: u64,
+        events: impl IntoIterator<Item = (Ticks, u64)>,
+    ) -> Self {
+        let events = events.into_iter();
+        let mut kept = Vec::with_capacity(events.size_hint().0.min(CHUNK));
+        let mut last = Ticks(0);
+        for (time, word) in events.take(CHUNK) {
+            // Times of a core do not go back; one that did would be seen as no time at all.
+            kept.push((time.since(last).0, word));
+            last = last.max(time);
+        }
+        Self {
+            core,
+            tsc,
+            now,
+            first,
+            end,
+            events: kept,
+        }
+    }
+
     /// Number of the event to ask for next.
     #[must_use]
     pub fn next(&self) -> u64 {
         self.first.saturating_add(self.events.len() as u64)
-    }
-
-    /// Takes in the next event, if there is room for it; says whether there was.
-    pub fn push(&mut self, last: &mut Ticks, time: Ticks, word: u64) -> bool {
-        if self.events.len() >= CHUNK {
-            return false;
-        }
-        // Times of a core do not go back; if they did, it would be seen as no time at all.
-        self.events.push((time.since(*last).0, word));
-        *last = time.max(*last);
-        true
     }
 
     /// The events with their times.
@@ -167,5 +184,93 @@ impl TraceChunk {
             *time = time.after(Ticks(*since));
             Some((*time, *word))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    fn what() -> impl Strategy<Value = What> {
+        (0..16u64).prop_filter_map("a kind that there is", What::of)
+    }
+
+    #[test]
+    fn each_kind_has_a_number_of_its_own() {
+        let known: Vec<What> = (0..1 << KIND).filter_map(What::of).collect();
+        assert_eq!(known.len(), 11);
+        for (number, what) in (0..).zip(known) {
+            assert_eq!(what.number(), number);
+        }
+    }
+
+    #[test]
+    fn an_event_without_an_argument_is_three_bytes_on_the_line_at_most() {
+        let event = Event {
+            what: What::Load,
+            vm: u8::MAX,
+            vcpu: u8::MAX,
+            arg: 0,
+        };
+        assert!(event.pack() < 1 << 21);
+    }
+
+    #[test]
+    fn a_full_chunk_fits_the_outbox_however_odd_its_events() {
+        let events = (0..).map(|n| (Ticks((n % 2) * u64::MAX), u64::MAX));
+        let chunk = TraceChunk::new(u32::MAX, Hz(u64::MAX), Ticks(u64::MAX), u64::MAX, 0, events);
+        assert_eq!(chunk.events.len(), CHUNK);
+        assert_eq!(chunk.next(), u64::MAX);
+        let events = (0..3000).map(|_| (Ticks(1 << 63), u64::MAX));
+        let chunk = TraceChunk::new(1, Hz(1), Ticks(1), 0, 3000, events);
+        let reply = crate::FromMachine::Reply {
+            id: 1,
+            answer: crate::Answer::Trace(chunk),
+        };
+        assert!(crate::frame(&reply).unwrap().len() < 48 * 1024);
+    }
+
+    #[test]
+    fn time_that_goes_back_is_no_time() {
+        let events = [(Ticks(5), 1), (Ticks(3), 2), (Ticks(6), 3)];
+        let chunk = TraceChunk::new(0, Hz(1), Ticks(9), 7, 10, events);
+        assert_eq!(chunk.events, [(5, 1), (0, 2), (1, 3)]);
+        assert_eq!(chunk.next(), 10);
+        let timed: Vec<_> = chunk.timed().collect();
+        assert_eq!(timed, [(Ticks(5), 1), (Ticks(5), 2), (Ticks(6), 3)]);
+    }
+
+    #[test]
+    fn an_odd_answer_is_no_overflow() {
+        let chunk = TraceChunk {
+            events: vec![(u64::MAX, 0), (u64::MAX, 0)],
+            ..TraceChunk::new(0, Hz(0), Ticks(0), 0, 0, [])
+        };
+        assert!(chunk.timed().all(|(time, _)| time == Ticks(u64::MAX)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_is_unpacked(what in what(), vm: u8, vcpu: u8, arg: u32) {
+            let event = Event { what, vm, vcpu, arg };
+            prop_assert_eq!(Event::unpack(event.pack()), Some(event));
+        }
+
+        #[test]
+        fn a_word_that_is_understood_is_understood_wholly(word in prop_oneof![any::<u64>(), 0..1u64 << END]) {
+            if let Some(event) = Event::unpack(word) {
+                prop_assert_eq!(event.pack(), word);
+            }
+        }
+
+        #[test]
+        fn times_come_back(mut times in prop::collection::vec(any::<u64>(), 0..50), now: u64) {
+            times.sort_unstable();
+            let events: Vec<_> = times.iter().map(|time| (Ticks(*time), time ^ now)).collect();
+            let chunk = TraceChunk::new(3, Hz(1), Ticks(now), 0, 50, events.iter().copied());
+            prop_assert_eq!(chunk.timed().collect::<Vec<_>>(), events);
+        }
     }
 }
