@@ -9,7 +9,8 @@ use std::path::Path;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("spec", &[]),
     ("seam", &["spec"]),
-    ("plan", &["spec", "seam"]),
+    ("sched", &["spec"]),
+    ("plan", &["spec", "seam", "sched"]),
     ("paging", &["spec", "seam"]),
     ("exits", &["spec", "seam"]),
     ("emul", &["spec", "seam"]),
@@ -39,6 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "spec",
             "seam",
+            "sched",
             "plan",
             "paging",
             "exits",
@@ -58,7 +60,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("boot", &["spec", "seam", "plan", "paging"]),
     ("xtask", &["spec", "plan", "proto", "monitor"]),
     ("qemu-tests", &["plan", "proto", "xtask"]),
-    ("guests", &["spec"]),
+    ("guests", &["spec", "sched"]),
     ("shim", &["spec"]),
     ("faults", &["spec", "seam", "paging", "ram", "vmx", "hw"]),
     (
