@@ -3,6 +3,7 @@
 mod complete;
 mod forms;
 mod help;
+mod settings;
 
 pub(crate) use complete::{common, complete};
 pub use help::help;
@@ -42,6 +43,10 @@ pub fn parse<W: AsRef<str>, N: AsRef<str>>(words: &[W], names: &[N]) -> Result<A
     let asked = match &form.takes {
         Takes::Nothing(command) => Asked::Machine(command.clone()),
         Takes::Vm(make) => Asked::Machine(make(name(form, words.next(), names)?)),
+        Takes::Settings => {
+            let vm = name(form, words.next(), names)?;
+            Asked::Machine(settings::parse(&form.full(), vm, words.by_ref())?)
+        }
         Takes::Command => Asked::Help(match words.next() {
             None => help(),
             Some("vm") => match words.next() {

@@ -16,7 +16,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use lane::Lane;
-use proto::{Answer, Command};
+use proto::{Answer, Command, MachineTimes};
 use spec::{Hz, Ticks};
 
 /// The escape key, Ctrl-T.
@@ -84,6 +84,8 @@ pub struct Mux {
     /// Whose turn it is where several have something to show
     turn: usize,
     silence: Ticks,
+    /// What the last `top` was told: the next shows what went on since
+    times: Option<MachineTimes>,
 }
 
 impl Mux {
@@ -103,6 +105,7 @@ impl Mux {
             open: Open::No,
             turn: 0,
             silence: tsc.ticks(SILENCE_NANOS),
+            times: None,
             names,
         };
         match mux.names.len() {
@@ -168,7 +171,14 @@ impl Mux {
 
     /// Shows the answer to a command.
     pub fn answer(&mut self, answer: &Answer) {
-        self.text(&render::render(answer));
+        match answer {
+            Answer::Times(times) => {
+                let text = render::top(times, self.times.as_ref());
+                self.times = Some(times.clone());
+                self.text(&text);
+            }
+            _ => self.text(&render::render(answer)),
+        }
         self.redraw();
     }
 

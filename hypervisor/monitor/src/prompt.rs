@@ -194,7 +194,8 @@ impl Prompt {
             return;
         };
         let mut more = String::from(more);
-        if words.len() == 1 {
+        // What ends so needs a value right behind it.
+        if words.len() == 1 && !words[0].ends_with('=') {
             more.push(' ');
         }
         if more.is_empty() {

@@ -2,6 +2,7 @@
 
 mod statistics;
 mod table;
+mod times;
 mod units;
 
 use alloc::borrow::ToOwned;
@@ -10,6 +11,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use proto::{Answer, CoreInfo, VmInfo, VmState};
 use table::{Side, Table};
+pub use times::top;
 
 /// An answer in lines, each with its end.
 #[must_use]
@@ -19,7 +21,7 @@ pub fn render(answer: &Answer) -> String {
         Answer::Done(text) | Answer::Refused(text) => format!("{}\n", units::printable(text)),
         Answer::Statistics(statistics) => statistics::render(statistics),
         Answer::Cores(all) => cores(all),
-        Answer::Times(times) => format!("{times:?}\n"),
+        Answer::Times(times) => top(times, None),
         Answer::Trace(chunk) => format!(
             "{} events of core {}: `cargo xtask trace` draws them.\n",
             chunk.events.len(),

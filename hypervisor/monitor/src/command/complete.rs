@@ -1,6 +1,7 @@
 //! How a command may go on.
 
 use super::forms::{FORMS, Takes};
+use super::settings;
 use alloc::vec::Vec;
 
 /// The words that the last one of a line, if only begun, may become. A line that ends in a space has begun an empty one.
@@ -32,7 +33,14 @@ pub(crate) fn complete<'a, N: AsRef<str>>(line: &str, names: &'a [N]) -> (usize,
         [verb] if !of_help => {
             let form = verbs.into_iter().find(|form| form.verb == *verb);
             match form.map(|form| &form.takes) {
-                Some(Takes::Vm(_)) => names.iter().map(AsRef::as_ref).collect(),
+                Some(Takes::Vm(_) | Takes::Settings) => names.iter().map(AsRef::as_ref).collect(),
+                _ => Vec::new(),
+            }
+        }
+        [verb, _, given @ ..] if !of_help => {
+            let form = verbs.into_iter().find(|form| form.verb == *verb);
+            match form.map(|form| &form.takes) {
+                Some(Takes::Settings) => settings::beginnings(given).collect(),
                 _ => Vec::new(),
             }
         }

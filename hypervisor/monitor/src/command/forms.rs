@@ -24,6 +24,8 @@ pub(crate) enum Takes {
     Nothing(Command),
     /// The name of a VM
     Vm(fn(String) -> Command),
+    /// The name of a VM and settings of it: this is `set`
+    Settings,
     /// A command, or nothing: this is `help`
     Command,
 }
@@ -40,6 +42,7 @@ impl Form {
         let what = match self.takes {
             Takes::Nothing(_) => "",
             Takes::Vm(_) => " NAME",
+            Takes::Settings => " NAME KEY=VALUE...",
             Takes::Command => " [COMMAND]",
         };
         format!("{}{what}", self.full())
@@ -98,6 +101,23 @@ pub(crate) static FORMS: &[Form] = &[
         does: "show a VM's exits and what they cost",
         more: "For each vCPU and kind of exit: how many, the ticks that they kept the core from the guest, and how many took how \
                long, in powers of two.",
+    },
+    Form {
+        of_vm: true,
+        verb: "set",
+        takes: Takes::Settings,
+        does: "change a VM's share of the pool's cores",
+        more: "weight=200 is its part of what is left over, weight=none none of it. budget=200us period=1ms is what each of its vCPUs gets \
+               in each period, and without a weight its limit; budget=none takes that away. What does not fit is refused.",
+    },
+    Form {
+        of_vm: false,
+        verb: "top",
+        takes: Takes::Nothing(Command::Times),
+        does: "show who has had the cores since the last `top`",
+        more: "RUN, WAIT, LIMIT and IDLE are the parts of that time in which a vCPU had a core, waited for one, had spent its budget, \
+               had nothing to do; TURNS/S how often it was given a core. WAITED and LATE are the longest since the start of the \
+               machine: for a core, and from when its window or its period began. MISSED are periods without their budget.",
     },
     Form {
         of_vm: false,

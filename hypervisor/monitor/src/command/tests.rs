@@ -38,6 +38,7 @@ fn each_command_is_understood_with_and_without_vm() {
         assert_eq!(asked(line), command);
         assert_eq!(asked(&format!("vm {line}")), command);
     }
+    assert_eq!(asked("top"), Command::Times);
     assert_eq!(asked("cores"), Command::Cores);
     assert_eq!(asked("off"), Command::Off);
 }
@@ -118,11 +119,11 @@ fn help_names_each_command_and_tells_of_each() {
 fn completion_offers_what_can_follow() {
     assert_eq!(
         complete("", &NAMES),
-        (0, vec!["cores", "off", "help", "vm"])
+        (0, vec!["top", "cores", "off", "help", "vm"])
     );
     assert_eq!(
         complete("vm s", &NAMES),
-        (1, vec!["start", "stop", "stats"])
+        (1, vec!["start", "stop", "stats", "set"])
     );
     assert_eq!(complete("sto", &NAMES), (3, vec!["stop"]));
     assert_eq!(complete("vm stop ", &NAMES), (0, vec!["debian", "control"]));

@@ -253,6 +253,27 @@ fn commands_come_from_the_prompt_and_their_answers_stand_above_it() {
 }
 
 #[test]
+fn each_top_shows_what_went_on_since_the_one_before() {
+    let mut line = two();
+    line.keys(b"\x14m");
+    let mut top = |now| {
+        line.mux.answer(&Answer::Times(proto::MachineTimes {
+            tsc: TSC,
+            entered: Ticks(0),
+            now: Ticks(now),
+            cores: vec![],
+            vcpus: vec![],
+        }));
+        let shown = line.sent();
+        let line = shown.trim_start_matches("\r\x1b[K").lines().next();
+        line.unwrap_or_default().to_owned()
+    };
+    assert_eq!(top(3_000_000_000), "Since the machine came up, 3.000s ago:");
+    assert_eq!(top(3_500_000_000), "Since the last `top`, 0.500s ago:");
+    assert_eq!(top(5_500_000_000), "Since the last `top`, 2.000s ago:");
+}
+
+#[test]
 fn the_list_of_vms_is_shown_in_any_view() {
     let mut line = Line::new(&["debian"]);
     line.hears(0, "~ # ");

@@ -155,11 +155,13 @@ fn history_goes_back_and_forth_and_keeps_what_was_begun() {
 fn completion_goes_as_far_as_it_can() {
     let mut screen = Screen::new();
     assert_eq!(screen.line(b"vm sta\tr\td\t\r"), "vm start debian ");
-    screen.typed(b"vm s\t");
+    screen.typed(b"vm st\t");
     assert_eq!(screen.prompt.line, "vm st");
     screen.typed(b"\t");
     assert_eq!(screen.above.last().unwrap(), "start  stop  stats  ");
     screen.check();
+    // Its value goes right behind it.
+    assert_eq!(screen.line(b"\x15set debian w\t2\r"), "set debian weight=2");
     screen.typed(b"\x15nothing \t");
     screen.check();
 }

@@ -1,3 +1,5 @@
+mod times;
+
 use super::*;
 use alloc::vec;
 use proto::{ExitRow, Occupant, VcpuStatistics, VmStatistics};

@@ -16,6 +16,30 @@ pub(super) fn duration(tsc: Hz, ticks: Ticks) -> String {
     }
 }
 
+/// A short time, in the unit that shows it best, with a decimal.
+pub(super) fn span(tsc: Hz, ticks: Ticks) -> String {
+    let nanos = tsc.nanos(ticks);
+    let (unit, name) = match nanos {
+        0..1_000_000 => (1_000, "us"),
+        1_000_000..1_000_000_000 => (1_000_000, "ms"),
+        _ => (1_000_000_000, "s"),
+    };
+    let tenths = nanos / (unit / 10);
+    format!("{}.{}{name}", tenths / 10, tenths % 10)
+}
+
+/// Nanoseconds in the largest unit that needs no fraction, as a plan has them.
+pub(super) fn nanos(nanos: u64) -> String {
+    let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
+    units
+        .into_iter()
+        .find(|(unit, _)| nanos >= *unit && nanos.is_multiple_of(*unit))
+        .map_or_else(
+            || format!("{nanos}ns"),
+            |(unit, name)| format!("{}{name}", nanos / unit),
+        )
+}
+
 /// Bytes in the largest unit that needs no fraction.
 pub(super) fn memory(bytes: u64) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
@@ -75,6 +99,22 @@ mod tests {
         assert_eq!(duration(3_725_000), "1:02:05");
         assert_eq!(duration(93_784_000), "1d 02:03:04");
         assert_eq!(super::duration(Hz(0), Ticks(u64::MAX)), "0.000s");
+    }
+
+    #[test]
+    fn short_times_are_shown_in_their_unit() {
+        let span = |nanos| span(Hz(1_000_000_000), Ticks(nanos));
+        assert_eq!(span(0), "0.0us");
+        assert_eq!(span(999_999), "999.9us");
+        assert_eq!(span(1_000_000), "1.0ms");
+        assert_eq!(span(12_345_678_901), "12.3s");
+        assert_eq!(super::span(Hz(0), Ticks(u64::MAX)), "0.0us");
+        assert_eq!(super::span(Hz(1), Ticks(u64::MAX)), "18446744073.7s");
+        assert_eq!(nanos(200_000), "200us");
+        assert_eq!(nanos(1_500_000), "1500us");
+        assert_eq!(nanos(2_000_000_000), "2s");
+        assert_eq!(nanos(0), "0ns");
+        assert_eq!(nanos(u64::MAX), "18446744073709551615ns");
     }
 
     #[test]
