@@ -88,12 +88,19 @@ impl Boot {
     /// Boots several tiny guests as ELF64 files, each a VM of 16 MiB: its name, its program, and further lines of its config.
     #[must_use]
     pub fn guests(vms: &[(&str, &str, &str)]) -> Boot {
+        Boot::guests_under("", vms)
+    }
+
+    /// The same, with `head` above them in the config.
+    #[must_use]
+    pub fn guests_under(head: &str, vms: &[(&str, &str, &str)]) -> Boot {
         let vm = |(name, _, lines): &(&str, &str, &str)| {
             format!(
                 "[[vm]]\nname = \"{name}\"\nkernel = \"{name}.elf\"\nformat = \"elf64\"\nmemory = \"16 MiB\"\n{lines}\n"
             )
         };
-        let boot = Boot::config(&vms.iter().map(vm).collect::<String>());
+        let vms_text: String = vms.iter().map(vm).collect();
+        let boot = Boot::config(&format!("{head}{vms_text}"));
         vms.iter().fold(boot, |boot, (name, guest, _)| {
             boot.guest_file(&format!("{name}.elf"), guest)
         })

@@ -28,6 +28,17 @@ pub fn tsc() -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
+/// The TSC's frequency by CPUID leaf 0x15, crystal times numerator by denominator; zero where that does not tell.
+#[must_use]
+pub fn tsc_hz() -> u64 {
+    if cpuid(0, 0)[0] < 0x15 {
+        return 0;
+    }
+    let [denominator, numerator, crystal, _] = cpuid(0x15, 0);
+    let product = u64::from(crystal) * u64::from(numerator);
+    product.checked_div(denominator.into()).unwrap_or(0)
+}
+
 /// Spins until the TSC has reached `when`.
 pub fn spin_until(when: u64) {
     while tsc() < when {

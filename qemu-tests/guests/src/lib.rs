@@ -14,7 +14,7 @@
 pub mod bytes;
 pub mod cmdline;
 pub mod cpu;
-mod heap;
+pub mod heap;
 pub mod interrupt;
 pub mod ioapic;
 pub mod lapic;

@@ -6,23 +6,31 @@
 //! ```
 //!
 //! Lateness is counted from the deadline to the handler's first words; a period that is over before it was noticed is
-//! missed. On the command line: `seconds=10` ends it after so many; `spin` has it read the TSC without a pause for half
+//! missed. On the command line: `seconds=10` ends it after so many; `period_us=` is another period; `work=5000` has it compute in
+//! each period until it has had its core for so many ticks, and say of these jobs how many were not done by the next deadline,
+//! and the longest time from a deadline to its job's end; `spin` has it read the TSC without a pause for half
 //! of each period, and say the widest gap between two reads, which is how long it was kept from running; `tsc_hz=N`
 //! is for machines whose CPUID leaf 0x15 does not tell the TSC's frequency.
+//!
+//! What it says goes out a few characters a period, so that its own words do not make it late.
 #![no_std]
 #![no_main]
 
+use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU64, Ordering};
 use guests::slot::Slot;
-use guests::{cmdline, cpu, interrupt, lapic, msr, power, program, say};
+use guests::{cmdline, cpu, interrupt, lapic, msr, power, program, say, uart};
 use spec::apic::Lvt;
+use spec::uart::{Lsr, offset};
 
 program!(main);
 
 const VECTOR: u8 = 0x60;
-/// Periods in a second.
+/// Periods in a second, unless said.
 const RATE: u64 = 1000;
 const NANOS: u128 = 1_000_000_000;
+/// Two reads of the TSC lie no further apart but for an exit between them.
+const GAP: u64 = 100;
 
 /// What happened in some time.
 #[derive(Clone, Copy)]
@@ -32,6 +40,10 @@ struct Tally {
     /// Of lateness, in ticks
     sum: u64,
     worst: u64,
+    /// What was computed, how often past the next deadline, and the longest from a deadline to the end
+    jobs: u64,
+    over: u64,
+    longest: u64,
 }
 
 const NONE: Tally = Tally {
@@ -39,6 +51,9 @@ const NONE: Tally = Tally {
     missed: 0,
     sum: 0,
     worst: 0,
+    jobs: 0,
+    over: 0,
+    longest: 0,
 };
 
 impl Tally {
@@ -48,6 +63,9 @@ impl Tally {
             missed: self.missed + other.missed,
             sum: self.sum + other.sum,
             worst: self.worst.max(other.worst),
+            jobs: self.jobs + other.jobs,
+            over: self.over + other.over,
+            longest: self.longest.max(other.longest),
         }
     }
 }
@@ -71,6 +89,7 @@ fn on_deadline(vector: u8) {
         missed,
         sum: late,
         worst: late,
+        ..NONE
     }));
     WOKEN.fetch_add(1, Ordering::Relaxed);
     let next = DEADLINE.load(Ordering::Relaxed) + period * (missed + 1);
@@ -90,36 +109,70 @@ fn fail(why: core::fmt::Arguments<'_>) -> ! {
     power::off()
 }
 
-/// What the command line says, or else CPUID leaf 0x15: crystal times numerator by denominator.
+/// What the command line says, or else CPUID.
 fn frequency() -> u64 {
-    let by_cpuid = || {
-        let [denominator, numerator, crystal, _] = if cpu::cpuid(0, 0)[0] < 0x15 {
-            [0; 4]
-        } else {
-            cpu::cpuid(0x15, 0)
-        };
-        (u64::from(crystal) * u64::from(numerator)).checked_div(denominator.into())
-    };
-    match cmdline::number("tsc_hz").or_else(by_cpuid) {
-        Some(hz) if hz >= RATE * RATE => hz,
-        _ => fail(format_args!(
+    let hz = cmdline::number("tsc_hz").unwrap_or_else(cpu::tsc_hz);
+    if hz < RATE * RATE {
+        fail(format_args!(
             "neither `tsc_hz=` nor CPUID 0x15 tells the frequency of the TSC"
-        )),
+        ));
+    }
+    hz
+}
+
+/// Words on their way out.
+struct Words {
+    text: [u8; 1024],
+    /// What has gone out, and what was said
+    out: usize,
+    said: usize,
+}
+
+impl Write for Words {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = self.text.get_mut(self.said..self.said + text.len());
+        room.ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.said += text.len();
+        Ok(())
     }
 }
 
-fn show(what: &str, tally: Tally, hz: u64) {
-    let nanos = |ticks: u64| u128::from(ticks) * NANOS / u128::from(hz);
-    let mean = tally.sum.checked_div(tally.cycles).unwrap_or(0);
-    say!(
-        "periodic: {what}cycles={} period_ns={} worst_ns={} mean_ns={} worst_ticks={} mean_ticks={mean} missed={}",
-        tally.cycles,
-        nanos(PERIOD.load(Ordering::Relaxed)),
-        nanos(tally.worst),
-        nanos(mean),
-        tally.worst,
-        tally.missed,
-    );
+impl Words {
+    /// Lets go of what has gone out; what does not fit behind the rest is lost, a line at a time.
+    fn say(&mut self, line: fmt::Arguments<'_>) {
+        self.text.copy_within(self.out..self.said, 0);
+        self.said -= self.out;
+        self.out = 0;
+        let before = self.said;
+        if write!(self, "periodic: {line}\r\n").is_err() {
+            self.said = before;
+        }
+    }
+
+    /// Lets `count` characters go, if the line takes them.
+    fn trickle(&mut self, count: u64) {
+        for _ in 0..count {
+            if self.out == self.said || uart::read(offset::LSR) & Lsr::THR_EMPTY.bits() == 0 {
+                return;
+            }
+            uart::write(offset::DATA, self.text[self.out]);
+            self.out += 1;
+        }
+    }
+
+    fn show(&mut self, what: &str, tally: Tally, hz: u64) {
+        let nanos = |ticks: u64| u128::from(ticks) * NANOS / u128::from(hz);
+        let mean = tally.sum.checked_div(tally.cycles).unwrap_or(0);
+        self.say(format_args!(
+            "{what}cycles={} period_ns={} worst_ns={} mean_ns={} worst_ticks={} mean_ticks={mean} missed={}",
+            tally.cycles,
+            nanos(PERIOD.load(Ordering::Relaxed)),
+            nanos(tally.worst),
+            nanos(mean),
+            tally.worst,
+            tally.missed,
+        ));
+    }
 }
 
 /// The widest gap between two reads of the TSC, until it is `when`.
@@ -134,11 +187,29 @@ fn widest_gap(when: u64) -> u64 {
     widest
 }
 
+/// Computes until this core was had for `ticks`; says when that was.
+fn compute(ticks: u64) -> u64 {
+    let mut last = cpu::tsc();
+    let mut had = 0;
+    while had < ticks {
+        let now = cpu::tsc();
+        if now - last <= GAP {
+            had += now - last;
+        }
+        last = now;
+    }
+    last
+}
+
 fn main() {
     let hz = frequency();
     let seconds = cmdline::number("seconds");
     let spins = cmdline::has("spin");
-    let period = hz / RATE;
+    let work = cmdline::number("work");
+    let period =
+        cmdline::number("period_us").map_or(hz / RATE, |us| (hz * us / 1_000_000).max(RATE));
+    // A character in each 1000th of a second.
+    let pace = (period * RATE).div_ceil(hz);
     PERIOD.store(period, Ordering::Relaxed);
     say!("periodic: start tsc_hz={hz}");
     if lapic::enable()
@@ -153,31 +224,57 @@ fn main() {
     DEADLINE.store(first, Ordering::Relaxed);
     arm(first);
 
+    let mut words = Words {
+        text: [0; 1024],
+        out: 0,
+        said: 0,
+    };
     let mut all = NONE;
     let mut gap = 0;
     let mut shown = 0;
     while seconds.is_none_or(|seconds| shown < seconds) {
         let before = WOKEN.load(Ordering::Relaxed);
         cpu::sti_hlt();
-        if spins && WOKEN.load(Ordering::Relaxed) != before {
-            // The next deadline is at the end of this period.
-            let half = DEADLINE.load(Ordering::Relaxed) - period / 2;
-            gap = widest_gap(half).max(gap);
+        if WOKEN.load(Ordering::Relaxed) == before {
+            continue;
         }
+        // The next deadline is at the end of this period.
+        let next = DEADLINE.load(Ordering::Relaxed);
+        if let Some(work) = work {
+            let end = compute(work);
+            NOW.set(NOW.get().with(Tally {
+                jobs: 1,
+                over: u64::from(end >= next),
+                longest: end - (next - period),
+                ..NONE
+            }));
+        }
+        if spins {
+            gap = widest_gap(next - period / 2).max(gap);
+        }
+        words.trickle(pace);
         let tally = NOW.get();
-        if tally.cycles + tally.missed >= RATE {
+        if tally.cycles + tally.missed >= hz / period {
             NOW.set(NONE);
             all = all.with(tally);
             shown += 1;
-            // The line is slow, and the loop goes on meanwhile.
-            cpu::sti();
-            show("", tally, hz);
-            show("so far ", all, hz);
+            words.show("", tally, hz);
+            words.show("so far ", all, hz);
+            if work.is_some() {
+                words.say(format_args!(
+                    "jobs={} over={} longest_ticks={}",
+                    tally.jobs, tally.over, tally.longest
+                ));
+            }
             if spins {
                 let nanos = u128::from(gap) * NANOS / u128::from(hz);
-                say!("periodic: spin worst_gap_ns={nanos} worst_gap_ticks={gap}");
+                words.say(format_args!(
+                    "spin worst_gap_ns={nanos} worst_gap_ticks={gap}"
+                ));
             }
-            cpu::cli();
         }
+    }
+    while words.out < words.said {
+        words.trickle(1);
     }
 }

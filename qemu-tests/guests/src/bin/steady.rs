@@ -147,8 +147,7 @@ fn key() -> bool {
 fn main() {
     let id = cmdline::number("id").unwrap_or(0);
     let seconds = cmdline::number("seconds");
-    let [denominator, numerator, crystal, _] = cpu::cpuid(0x15, 0);
-    let hz = u64::from(crystal) * u64::from(numerator) / u64::from(denominator.max(1));
+    let hz = cpu::tsc_hz();
     let period = hz / RATE;
     PERIOD.store(period.max(1), Ordering::Relaxed);
     for from in FREE.step_by(STEP as usize) {

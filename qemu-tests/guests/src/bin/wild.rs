@@ -1,23 +1,32 @@
 //! A guest that behaves badly for ever, each time in the way that a word of its command line names.
+//!
+//! `nap=` is for how many ticks one that halts sleeps; `on_us=` and `off_us=` are how long one that dozes spins and halts.
 #![no_std]
 #![no_main]
 // UNSAFETY: instructions and accesses that no good guest makes.
 #![allow(unsafe_code)]
 
 use core::arch::asm;
-use guests::{cmdline, cpu, interrupt, lapic, msr, program, say, trap};
-use spec::apic::register;
+use guests::{cmdline, cpu, interrupt, lapic, msr, power, program, say, trap};
+use spec::apic::{Lvt, register};
 
 program!(main);
 
 const VECTOR: u8 = 0x60;
+/// Divide by one (SDM vol. 3, "Divide Configuration Register").
+const UNDIVIDED: u32 = 0b1011;
 /// Ticks after which a halted guest is woken.
 const NAP: u64 = 2_000;
 
 /// What it can do, and by which word.
-const WAYS: [(&str, fn()); 7] = [
+const WAYS: [(&str, fn()); 12] = [
     ("spin", spin),
     ("halt", halt),
+    ("doze", doze),
+    ("timer", timer),
+    ("deaf_timer", deaf_timer),
+    ("tick", tick),
+    ("reset", reset),
     ("ipi", send_to_itself),
     ("exit", exit),
     ("chatter", chatter),
@@ -49,13 +58,72 @@ fn spin() {
 
 /// Sleeps for as little as it can, without end.
 fn halt() {
-    interrupt::forget();
-    let _ = lapic::set_timer(spec::apic::Lvt::TSC_DEADLINE, VECTOR);
+    deadlines();
+    let nap = cmdline::number("nap").unwrap_or(NAP);
     loop {
-        let _ = lapic::arm(NAP);
+        arm(nap);
         cpu::sti_hlt();
-        cpu::cli();
     }
+}
+
+/// Spins and halts by turns.
+fn doze() {
+    deadlines();
+    let micros =
+        |name, otherwise| cpu::tsc_hz() / 1_000_000 * cmdline::number(name).unwrap_or(otherwise);
+    let (on, off) = (micros("on_us", 20_000), micros("off_us", 20_000));
+    loop {
+        cpu::spin_until(cpu::tsc() + on);
+        arm(off);
+        cpu::sti_hlt();
+    }
+}
+
+fn deadlines() {
+    interrupt::forget();
+    let _ = lapic::set_timer(Lvt::TSC_DEADLINE, VECTOR);
+}
+
+fn arm(ticks: u64) {
+    msr::write_plain(spec::msr::TSC_DEADLINE, cpu::tsc() + ticks);
+}
+
+/// Arms its timer anew all the while: for a time long past, for now, for soon.
+fn timer() {
+    deadlines();
+    cpu::sti();
+    arm_without_end();
+}
+
+/// The same, and takes none of its interrupts.
+fn deaf_timer() {
+    deadlines();
+    arm_without_end();
+}
+
+fn arm_without_end() {
+    loop {
+        msr::write_plain(spec::msr::TSC_DEADLINE, 1);
+        for soon in [0, 1, 10, 100, 1000] {
+            arm(soon);
+        }
+    }
+}
+
+/// Has its timer fire as often as it can, by itself.
+fn tick() {
+    let _ = lapic::write(register::TIMER_DIVIDE, UNDIVIDED);
+    let _ = lapic::set_timer(Lvt::PERIODIC, VECTOR);
+    let _ = lapic::write(register::TIMER_INITIAL, 1);
+    cpu::sti();
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+/// Begins anew, as soon as it has begun.
+fn reset() {
+    power::reset();
 }
 
 /// Interrupts itself, NMIs among them.
