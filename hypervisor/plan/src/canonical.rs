@@ -1,7 +1,8 @@
 //! A plan as config text, each key written out.
 
+use crate::duration::Nanos;
 use crate::units::Bytes;
-use crate::{Format, Plan, Smt, Start, Vm};
+use crate::{Cyclic, Format, Plan, Reservation, Runs, Share, Smt, Spare, Start, Vm};
 use core::fmt::{self, Write};
 
 /// The config that reads as this plan.
@@ -12,7 +13,34 @@ impl fmt::Display for Plan {
             Smt::Share => "share",
         };
         writeln!(f, "smt = {}\nstatistics = {}", Quotes(smt), self.statistics)?;
-        self.vms.iter().try_for_each(|vm| write!(f, "\n{vm}"))
+        self.vms.iter().try_for_each(|vm| write!(f, "\n{vm}"))?;
+        self.cyclic
+            .iter()
+            .try_for_each(|table| self.table(table, f))
+    }
+}
+
+impl Plan {
+    fn table(&self, table: &Cyclic, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spare = match table.spare {
+            Spare::Idle => "idle",
+            Spare::Pool => "pool",
+        };
+        writeln!(f, "\n[[cyclic]]\ncore = {}", table.core)?;
+        writeln!(f, "frame = \"{}\"", Nanos(table.frame))?;
+        writeln!(f, "spare = {}\nwindows = [", Quotes(spare))?;
+        for window in &table.windows {
+            let vm = self.vms.get(window.vm as usize);
+            writeln!(
+                f,
+                "    {{ vm = {}, vcpu = {}, at = \"{}\", length = \"{}\" }},",
+                Quotes(vm.map_or("", |vm| &vm.name)),
+                window.vcpu,
+                Nanos(window.at),
+                Nanos(window.length)
+            )?;
+        }
+        writeln!(f, "]")
     }
 }
 
@@ -54,11 +82,26 @@ impl fmt::Display for Vm {
         }
         writeln!(f, "memory = \"{}\"", Bytes(self.memory))?;
         writeln!(f, "vcpus = {}", self.vcpus)?;
-        if let Some(cores) = self.dedicated() {
+        match &self.runs {
             // A list of integers is written as Rust writes it.
-            writeln!(f, "cores = {cores:?}")?;
+            Runs::Dedicated(cores) => writeln!(f, "cores = {cores:?}")?,
+            Runs::Pool(share) => write!(f, "{share}")?,
+            Runs::Cyclic => {}
         }
         writeln!(f, "autostart = {}", self.autostart)
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(weight) = self.weight {
+            writeln!(f, "weight = {weight}")?;
+        }
+        if let Some(Reservation { budget, period }) = self.reservation {
+            let (budget, period) = (Nanos(budget), Nanos(period));
+            writeln!(f, "budget = \"{budget}\"\nperiod = \"{period}\"")?;
+        }
+        Ok(())
     }
 }
 

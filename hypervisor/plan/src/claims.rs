@@ -3,7 +3,7 @@
 use crate::refusal::{Finding, Findings};
 use crate::units::Bytes;
 use crate::value::MEMORY_STEP;
-use crate::{Facts, Smt, cores, vm};
+use crate::{cores, vm};
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use alloc::format;
@@ -20,7 +20,20 @@ const SHOWN: usize = 4;
 pub(crate) struct Claims {
     names: BTreeMap<String, Range<usize>>,
     memory: Vec<Spanned<u64>>,
-    cores: Vec<cores::Wish>,
+    /// One for each VM, in the order of the file
+    vms: Vec<Claim>,
+}
+
+/// What one VM is called and wants to be run by, as far as that could be read.
+pub(crate) struct Claim {
+    pub(crate) name: Option<Spanned<String>>,
+    pub(crate) wish: Option<cores::Wish>,
+}
+
+impl Claim {
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_ref().map(|name| name.get_ref().as_str())
+    }
 }
 
 impl Claims {
@@ -30,7 +43,15 @@ impl Claims {
             self.name(name, findings);
         }
         self.memory.extend(read.memory.clone());
-        self.cores.extend(read.cores.clone());
+        self.vms.push(Claim {
+            name: read.name.clone(),
+            wish: read.wish.clone(),
+        });
+    }
+
+    /// Each VM's, in the order of the file.
+    pub(crate) fn vms(&self) -> &[Claim] {
+        &self.vms
     }
 
     fn name(&mut self, name: &Spanned<String>, findings: &mut Findings) {
@@ -52,13 +73,10 @@ impl Claims {
         }
     }
 
-    /// Holds them against the machine.
-    pub(crate) fn judge(&self, smt: Smt, facts: &Facts<'_>, findings: &mut Findings) {
-        cores::judge(&self.cores, smt, facts.cores, findings);
-        if let Some(has) = facts.memory {
-            // Whole steps only: a VM can have no part of one.
-            memory(&self.memory, has - has % MEMORY_STEP, findings);
-        }
+    /// Holds what is asked of memory against what there is.
+    pub(crate) fn judge_memory(&self, has: u64, findings: &mut Findings) {
+        // Whole steps only: a VM can have no part of one.
+        memory(&self.memory, has - has % MEMORY_STEP, findings);
     }
 }
 

@@ -1,12 +1,11 @@
-//! The keys that say what runs a VM, `vcpus` and `cores`, and what VMs may want of one machine's cores.
+//! The keys that say what runs a VM: `vcpus`, `cores`, and those of a share.
 
 use crate::refusal::{Finding, Findings, Refused};
 use crate::table::{self, Table, wrong_type};
-use crate::{Cores, Smt};
-use alloc::collections::BTreeMap;
-use alloc::collections::btree_map::Entry;
+use crate::units::counted;
+use crate::{Runs, share};
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::ops::Range;
 use toml::Spanned;
@@ -23,20 +22,31 @@ const CORES: &str = "cores = [1, 2]";
 pub(crate) struct Wish {
     pub(crate) vcpus: u32,
     /// The header of the VM
-    at: Range<usize>,
+    pub(crate) at: Range<usize>,
     /// For each vCPU a core of its own
-    cores: Option<Vec<Spanned<u32>>>,
+    pub(crate) cores: Option<Vec<Spanned<u32>>>,
+    /// The place of the key
+    pub(crate) cores_at: Range<usize>,
+    /// What it asks for of the pool
+    pub(crate) share: Option<share::Asked>,
 }
 
 impl Wish {
-    /// The numbers of the dedicated cores, if there are to be any.
-    pub(crate) fn dedicated(&self) -> Option<Vec<u32>> {
-        let numbers = |cores: &Vec<Spanned<u32>>| cores.iter().map(|c| *c.get_ref()).collect();
-        self.cores.as_ref().map(numbers)
+    /// What it comes to, unless windows name the VM.
+    pub(crate) fn runs(&self) -> Runs {
+        match &self.cores {
+            Some(cores) => Runs::Dedicated(cores.iter().map(|core| *core.get_ref()).collect()),
+            None => Runs::Pool(
+                self.share
+                    .as_ref()
+                    .map(|asked| asked.share)
+                    .unwrap_or_default(),
+            ),
+        }
     }
 }
 
-/// Reads the two keys. Without `vcpus` there are as many as `cores` names.
+/// Reads the keys. Without `vcpus` there are as many as `cores` names.
 pub(crate) fn read(table: &Table<'_>, findings: &mut Findings) -> Result<Wish, Refused> {
     let vcpus = table
         .get("vcpus")
@@ -46,7 +56,20 @@ pub(crate) fn read(table: &Table<'_>, findings: &mut Findings) -> Result<Wish, R
         .get("cores")
         .map(|value| cores(value, findings))
         .transpose();
-    let (vcpus, cores) = (vcpus?, cores?);
+    let share = share::read(table, findings);
+    if let (true, Ok(Some(share))) = (table.get("cores").is_some(), &share) {
+        let (key, at) = share.key.clone();
+        findings.add(
+            Finding::new(format!("`{key}` has no meaning beside `cores`"), at)
+                .label("a share of the pool")
+                .related(table.place("cores"), "cores that run nothing else")
+                .mend(format!(
+                    "leave one of the two out: `cores`, or {}",
+                    share.keys()
+                )),
+        );
+    }
+    let (vcpus, cores, share) = (vcpus?, cores?, share?);
     let named = cores.as_ref().map(|cores| cores.len() as u64);
     match (&vcpus, named) {
         (Some(vcpus), Some(named)) if u64::from(*vcpus.get_ref()) != named => {
@@ -69,6 +92,8 @@ pub(crate) fn read(table: &Table<'_>, findings: &mut Findings) -> Result<Wish, R
         vcpus: vcpus.map_or(named.unwrap_or(1) as u32, Spanned::into_inner),
         at: table.at.clone(),
         cores,
+        cores_at: table.place("cores"),
+        share,
     })
 }
 
@@ -130,114 +155,4 @@ fn core(number: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Result<Spanne
             .label(label)
             .mend(format!("write whole numbers from 0 on, such as `{CORES}`")),
     ))
-}
-
-/// Holds what the VMs want against each other, and against the cores that there are.
-pub(crate) fn judge(wishes: &[Wish], smt: Smt, there: Option<Cores>, findings: &mut Findings) {
-    let named = there.map(|there| there.named(smt));
-    let mut owners = BTreeMap::new();
-    let mut twice = Vec::new();
-    for (vm, wish) in wishes.iter().enumerate() {
-        for core in wish.cores.iter().flatten() {
-            if let Some(there) = there.filter(|there| *core.get_ref() >= there.named(smt)) {
-                not_there(core, smt, there, findings);
-                continue;
-            }
-            match owners.entry(*core.get_ref()) {
-                Entry::Vacant(entry) => {
-                    entry.insert((vm, core.span()));
-                }
-                Entry::Occupied(first) => twice.push((vm, core, first.get().clone())),
-            }
-        }
-    }
-    let free = named.map(|named| (0..named).filter(|core| !owners.contains_key(core)));
-    let free: Option<Vec<u32>> = free.map(Iterator::collect);
-    for (vm, core, (first_vm, first)) in twice {
-        let again = if vm == first_vm {
-            "here again, in the same VM"
-        } else {
-            "here again, in another VM"
-        };
-        findings.add(
-            Finding::new(
-                format!("core {} is dedicated twice", core.get_ref()),
-                core.span(),
-            )
-            .label(again)
-            .related(first, "first here")
-            .mend(match free.as_deref() {
-                None => "a dedicated core runs one vCPU: name another core".to_string(),
-                Some([]) => {
-                    "a dedicated core runs one vCPU, and all cores of this machine are named"
-                        .to_string()
-                }
-                Some(free) => format!(
-                    "a dedicated core runs one vCPU: name one that is free, such as {}",
-                    list(free)
-                ),
-            }),
-        );
-    }
-    if let (Some(named), Some([])) = (named, free.as_deref()) {
-        for wish in wishes.iter().filter(|wish| wish.cores.is_none()) {
-            findings.add(
-                Finding::new("no core is left for this VM", wish.at.clone())
-                    .label("names no `cores`, so it takes turns on those that are nobody's own")
-                    .note(format!(
-                        "{} - {named} dedicated = none left",
-                        counted(u64::from(named), "core")
-                    ))
-                    .mend("leave `cores` out of another VM, or name fewer"),
-            );
-        }
-    }
-}
-
-fn not_there(core: &Spanned<u32>, smt: Smt, there: Cores, findings: &mut Findings) {
-    let number = *core.get_ref();
-    let named = there.named(smt);
-    let last = named.saturating_sub(1);
-    let of = |what| counted(u64::from(named), what);
-    let note = match smt {
-        Smt::Off if there.threads > there.physical => format!(
-            "this machine has {} with {} threads; with `smt = \"off\"` each core counts once",
-            of("core"),
-            there.threads
-        ),
-        Smt::Off => format!("this machine has {}", of("core")),
-        Smt::Share => format!("this machine has {}", of("thread")),
-    };
-    let (label, mend) = match last {
-        0 => ("0 is the only number".to_string(), "write 0".to_string()),
-        _ => (
-            format!("the numbers are 0 to {last}"),
-            format!("use a number from 0 to {last}"),
-        ),
-    };
-    let or_share = if smt == Smt::Off && number < there.threads {
-        ", or `smt = \"share\"`, which counts threads"
-    } else {
-        ""
-    };
-    findings.add(
-        Finding::new(format!("there is no core {number}"), core.span())
-            .label(label)
-            .note(note)
-            .mend(format!("{mend}{or_share}")),
-    );
-}
-
-/// So many of something.
-fn counted(count: u64, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    }
-}
-
-/// A few of the numbers.
-fn list(numbers: &[u32]) -> String {
-    let few: Vec<String> = numbers.iter().take(4).map(u32::to_string).collect();
-    few.join(", ")
 }

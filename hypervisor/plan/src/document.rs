@@ -2,18 +2,21 @@
 
 use crate::claims::Claims;
 use crate::file::Look;
+use crate::owners::{self, Machine};
 use crate::refusal::{Finding, Findings, Refusal, Refused};
 use crate::table::{self, Table, type_of};
-use crate::{Facts, Plan, Smt, Vm, syntax, text, vm};
+use crate::{Facts, Plan, Runs, Smt, Vm, cyclic, seats, syntax, text, vm};
 use alloc::format;
 use alloc::vec::Vec;
+use core::ops::Range;
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Virtual machines that this version runs.
 pub const MAX_VMS: usize = 64;
 
 /// The keys of the whole file.
-pub(crate) const KEYS: &[&str] = &["smt", "statistics", "vm"];
+pub(crate) const KEYS: &[&str] = &["smt", "statistics", "vm", "cyclic"];
 /// Keys that are not among them because they belong below `[[vm]]`.
 const OF_A_VM: (&[&str], &str) = (vm::KEYS, "write it below the `[[vm]]` that it is for");
 
@@ -76,15 +79,104 @@ fn plan(root: &DeTable<'_>, look: &Look<'_>, findings: &mut Findings) -> Result<
         .transpose();
     let mut claims = Claims::default();
     let vms = vms(&root, look, &mut claims, findings)?;
+    let tables = cyclic(&root, findings);
     // A word that means nothing leaves the numbers of cores without a meaning, too.
     let smt = smt?.unwrap_or_default();
-    claims.judge(smt, look.facts, findings);
-    Ok(Plan {
+    let tables = tables.as_deref();
+    let seats = seats::judge(tables.unwrap_or_default(), claims.vms(), findings);
+    let facts = look.facts;
+    let machine = Machine {
+        smt,
+        there: facts.cores,
+    };
+    let in_windows = |vm| seats.vms.contains_key(&vm);
+    owners::judge(claims.vms(), tables.ok(), in_windows, machine, findings);
+    if let Some(has) = facts.memory {
+        claims.judge_memory(has, findings);
+    }
+    tables.map_err(|refused| *refused)?;
+    let mut vms: Vec<Vm> = vms.into_iter().collect::<Result<_, _>>()?;
+    for vm in seats.vms.keys() {
+        if let Some(vm) = vms.get_mut(*vm) {
+            vm.runs = Runs::Cyclic;
+        }
+    }
+    let plan = Plan {
         smt,
         statistics: statistics?.unwrap_or(false),
-        cyclic: Vec::new(),
-        vms: vms.into_iter().collect::<Result<_, _>>()?,
-    })
+        cyclic: seats.cyclic,
+        vms,
+    };
+    if let (Some(cores), true) = (machine.named(), findings.is_empty()) {
+        // What the machine itself needs for a switch is known only once it runs.
+        fits(&plan, cores, &claims, findings);
+    }
+    Ok(plan)
+}
+
+/// Whether the reservations find room on so many cores.
+fn fits(plan: &Plan, cores: u32, claims: &Claims, findings: &mut Findings) {
+    let Err(unfit) = plan.admit(cores, 0) else {
+        return;
+    };
+    let wish = claims
+        .vms()
+        .get(unfit.vm as usize)
+        .and_then(|claim| claim.wish.as_ref());
+    let at = wish
+        .and_then(|wish| wish.share.as_ref())
+        .map(|asked| asked.at.clone());
+    findings.add(
+        Finding::new(unfit.what, at.unwrap_or_default())
+            .label("finds no room, the larger ones being placed first")
+            .note(unfit.sums)
+            .mend("ask for a smaller budget or a longer period, here or there, or leave the pool more cores"),
+    );
+}
+
+/// The cyclic tables.
+fn cyclic(root: &Table<'_>, findings: &mut Findings) -> Result<Vec<cyclic::Read>, Refused> {
+    let Some(value) = root.get("cyclic") else {
+        return Ok(Vec::new());
+    };
+    let tables = tables(root, "cyclic", value, "of the table", findings)?;
+    // All of them are looked at, so that all that is wrong is told at once.
+    let read = tables
+        .into_iter()
+        .map(|(keys, at)| cyclic::read(keys, at, findings));
+    read.collect::<Vec<_>>().into_iter().collect()
+}
+
+/// The tables of an array of tables, each with the place of its header; `of` says whose keys they hold.
+fn tables<'t>(
+    root: &Table<'_>,
+    key: &str,
+    value: &'t Spanned<DeValue<'t>>,
+    of: &str,
+    findings: &mut Findings,
+) -> Result<Vec<(&'t DeTable<'t>, Range<usize>)>, Refused> {
+    let Some(tables) = value.get_ref().as_array() else {
+        return Err(findings.add(
+            Finding::new(
+                format!("`{key}` must be an array of tables"),
+                root.place(key),
+            )
+            .label(format!("this is {}", type_of(value)))
+            .mend(format!("write the header with two brackets: `[[{key}]]`")),
+        ));
+    };
+    let mut each = Vec::new();
+    for table in tables.iter() {
+        let DeValue::Table(keys) = table.get_ref() else {
+            return Err(findings.add(
+                Finding::new(format!("each `{key}` must be a table"), table.span())
+                    .label(format!("this is {}", type_of(table)))
+                    .mend(format!("write `[[{key}]]` and the keys {of} below it")),
+            ));
+        };
+        each.push((keys, table.span()));
+    }
+    Ok(each)
 }
 
 /// Each VM that could be read, and what it claims.
@@ -94,37 +186,26 @@ fn vms(
     claims: &mut Claims,
     findings: &mut Findings,
 ) -> Result<Vec<Result<Vm, Refused>>, Refused> {
-    let Some(tables) = root.get("vm") else {
+    let Some(value) = root.get("vm") else {
         return Err(root.missing("vm", findings, || {
             Finding::new("there is no virtual machine in this file", 0..0).mend(EXAMPLE)
         }));
     };
-    let Some(tables) = tables.get_ref().as_array().map(|array| array.iter()) else {
-        return Err(findings.add(
-            Finding::new("`vm` must be an array of tables", root.place("vm"))
-                .label(format!("this is {}", type_of(tables)))
-                .mend("write the header with two brackets: `[[vm]]`"),
-        ));
-    };
     let mut vms = Vec::new();
-    for (index, table) in tables.enumerate() {
-        let DeValue::Table(keys) = table.get_ref() else {
-            return Err(findings.add(
-                Finding::new("each `vm` must be a table", table.span())
-                    .label(format!("this is {}", type_of(table)))
-                    .mend("write `[[vm]]` and the keys of the VM below it"),
-            ));
-        };
+    for (index, (keys, at)) in tables(root, "vm", value, "of the VM", findings)?
+        .into_iter()
+        .enumerate()
+    {
         if index == MAX_VMS {
             return Err(findings.add(
-                Finding::new(format!("there are more than {MAX_VMS} VMs"), table.span())
+                Finding::new(format!("there are more than {MAX_VMS} VMs"), at)
                     .label("this is one too many")
                     .mend(format!(
                         "keep {MAX_VMS}; put a # before the lines of the others"
                     )),
             ));
         }
-        let read = vm::read(keys, table.span(), look, findings);
+        let read = vm::read(keys, at, look, findings);
         claims.add(&read, findings);
         vms.push(read.vm);
     }

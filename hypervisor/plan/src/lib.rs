@@ -4,11 +4,14 @@
 
 extern crate alloc;
 
+mod admission;
 pub mod bundle;
 mod canonical;
 mod claims;
 mod cores;
+mod cyclic;
 mod document;
+mod duration;
 mod excerpt;
 mod facts;
 mod file;
@@ -18,15 +21,20 @@ pub mod layout;
 mod model;
 mod modules;
 mod nearest;
+mod owners;
 mod placement;
 mod refusal;
+mod seats;
+mod share;
 mod syntax;
 mod table;
 mod text;
 mod units;
 mod value;
 mod vm;
+mod windows;
 
+pub use admission::Unfit;
 pub use cores::MAX_VCPUS;
 pub use document::{MAX_VMS, parse};
 pub use facts::{Cores, Facts, SizeOf};

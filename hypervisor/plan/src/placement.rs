@@ -1,169 +1,148 @@
 //! Which core runs which vCPU.
 
-use crate::{Cyclic, Plan, Runs, Spare};
+use crate::admission::{Bins, Unfit};
+use crate::{Cyclic, Plan, Reservation, Runs, Share, Spare};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+/// A VM's index in the plan, and one of its vCPUs.
+pub(crate) type Vcpu = (u32, u32);
 
 impl Plan {
-    /// For each VM and each of its vCPUs the core that runs it, on a machine where `cores` cores can be named.
-    ///
-    /// Dedicated vCPUs are where the plan says, and cyclic ones where their table is. The others go in turn over the
-    /// cores of the pool, across all VMs. They stay without a core if there is none left, which
-    /// [`parse`](crate::parse) refuses where it knows the machine.
+    /// For each VM and each of its vCPUs the core that runs it, on a machine where `cores` cores can be named; as
+    /// [`Plan::place_with`] where a reservation costs no more than its budget.
     #[must_use]
     pub fn place(&self, cores: u32) -> Vec<Vec<u32>> {
-        let tables: BTreeMap<(u32, u32), u32> =
-            self.cyclic.iter().flat_map(Cyclic::seats).collect();
-        let pool = self.pool(cores);
-        let mut turn = pool.iter().copied().cycle();
+        self.place_with(cores, 0)
+    }
+
+    /// For each VM and each of its vCPUs the core that runs it, on a machine where `cores` cores can be named, and
+    /// `overhead` nanoseconds are charged to each reservation in each of its periods.
+    ///
+    /// - Dedicated vCPUs are where the plan says, and cyclic ones where their table is.
+    /// - Reservations go to the pool's cores without a table: the largest first, each to the first core where there is
+    ///   room; of the cores the last one is tried first, since the first one serves the machine's consoles.
+    /// - vCPUs with a weight alone follow: the heaviest first, each to the core where weights, its own among them, then
+    ///   are least for what reservations leave. Cores with a table get one only if there is no other core.
+    ///
+    /// Where several are alike, the order of the file and of the cores decides. What [`Plan::admit`] refuses is where
+    /// least is reserved; where there is no core for a VM at all, which [`parse`](crate::parse) refuses if it knows the
+    /// machine, there is none in the answer.
+    #[must_use]
+    pub fn place_with(&self, cores: u32, overhead: u64) -> Vec<Vec<u32>> {
+        let mut bins = self.bins(cores, overhead);
+        let unfit = bins.fill(self.reservations());
+        bins.force(unfit);
+        let mut seats: BTreeMap<Vcpu, u32> = self.cyclic.iter().flat_map(Cyclic::seats).collect();
+        seats.extend(bins.seats());
+        self.spread(cores, &bins, &mut seats);
         (0..)
             .zip(&self.vms)
-            .map(|(index, vm)| match &vm.runs {
+            .map(|(vm, of)| match &of.runs {
                 Runs::Dedicated(cores) => cores.clone(),
-                Runs::Pool(_) => turn.by_ref().take(vm.vcpus as usize).collect(),
-                Runs::Cyclic => (0..vm.vcpus)
-                    .filter_map(|vcpu| tables.get(&(index, vcpu)).copied())
+                Runs::Pool(_) | Runs::Cyclic => (0..of.vcpus)
+                    .filter_map(|vcpu| seats.get(&(vm, vcpu)).copied())
                     .collect(),
             })
             .collect()
+    }
+
+    /// Whether the cores without a table can carry the reservations, placed as [`Plan::place_with`] places them.
+    ///
+    /// # Errors
+    /// The first one for which there is no room, with the sum of each core.
+    pub fn admit(&self, cores: u32, overhead: u64) -> Result<(), Unfit> {
+        let mut bins = self.bins(cores, overhead);
+        match bins.fill(self.reservations()).first() {
+            None => Ok(()),
+            Some((vcpu, reservation)) => Err(bins.unfit(self, *vcpu, *reservation)),
+        }
     }
 
     /// The cores between which vCPUs with a weight may move, in order: those that are nobody's own, without a table or
     /// with one that leaves its spare time to the pool.
     #[must_use]
     pub fn pool(&self, cores: u32) -> Vec<u32> {
-        let taken: BTreeSet<u32> = self
-            .vms
-            .iter()
-            .filter_map(|vm| vm.dedicated())
-            .flatten()
-            .chain(
-                self.cyclic
-                    .iter()
-                    .filter(|table| table.spare == Spare::Idle)
-                    .map(|table| &table.core),
-            )
-            .copied()
-            .collect();
+        let tables = self.cyclic.iter();
+        let idle = tables.filter(|table| table.spare == Spare::Idle);
+        self.without(cores, idle.map(|table| table.core))
+    }
+
+    /// The cores that are nobody's own and have no table, in order.
+    fn untabled(&self, cores: u32) -> Vec<u32> {
+        self.without(cores, self.cyclic.iter().map(|table| table.core))
+    }
+
+    /// The cores that are nobody's own, but for some more.
+    fn without(&self, cores: u32, more: impl Iterator<Item = u32>) -> Vec<u32> {
+        let own = self.vms.iter().filter_map(|vm| vm.dedicated());
+        let taken: BTreeSet<u32> = own.flatten().copied().chain(more).collect();
         (0..cores).filter(|core| !taken.contains(core)).collect()
+    }
+
+    fn bins(&self, cores: u32, overhead: u64) -> Bins {
+        Bins::new(self.untabled(cores).into_iter().rev(), overhead)
+    }
+
+    /// Each vCPU with its share of the pool, in the order of the file.
+    fn shares(&self) -> impl Iterator<Item = (Vcpu, Share)> {
+        let vms = (0..).zip(&self.vms);
+        vms.filter_map(|(vm, of)| Some((vm, of.vcpus, of.share()?)))
+            .flat_map(|(vm, vcpus, share)| (0..vcpus).map(move |vcpu| ((vm, vcpu), share)))
+    }
+
+    fn reservations(&self) -> Vec<(Vcpu, Reservation)> {
+        self.shares()
+            .filter_map(|(vcpu, share)| Some((vcpu, share.reservation?)))
+            .collect()
+    }
+
+    /// Gives those that have a weight alone a core each.
+    fn spread(&self, cores: u32, bins: &Bins, seats: &mut BTreeMap<Vcpu, u32>) {
+        let mut on = self.untabled(cores);
+        if on.is_empty() {
+            on = self.pool(cores);
+        }
+        // Each core with the weights on it, and what reservations leave of it.
+        let mut loads: Vec<(u32, u64, u64)> = on
+            .into_iter()
+            .map(|core| (core, 0, bins.left(core)))
+            .collect();
+        let mut movable = Vec::new();
+        for (vcpu, share) in self.shares() {
+            let Some(weight) = share.weight else { continue };
+            match seats.get(&vcpu) {
+                Some(core) => loads
+                    .iter_mut()
+                    .filter(|load| load.0 == *core)
+                    .for_each(|load| load.1 += u64::from(weight)),
+                None if share.reservation.is_none() => movable.push((vcpu, u64::from(weight))),
+                None => {}
+            }
+        }
+        movable.sort_by_key(|(_, weight)| Reverse(*weight));
+        for (vcpu, weight) in movable {
+            // weights / left, compared without a fraction; `min_by` takes the first of several.
+            let least = loads.iter_mut().min_by(|a, b| {
+                let (a, b) = ((a.1 + weight, a.2), (b.1 + weight, b.2));
+                (a.0 * b.1).cmp(&(b.0 * a.1))
+            });
+            if let Some((core, weights, _)) = least {
+                *weights += weight;
+                seats.insert(vcpu, *core);
+            }
+        }
     }
 }
 
 impl Cyclic {
     /// Each VM and vCPU that has a window, and the core.
-    fn seats(&self) -> impl Iterator<Item = ((u32, u32), u32)> {
-        self.windows
-            .iter()
-            .map(|window| ((window.vm, window.vcpu), self.core))
+    fn seats(&self) -> impl Iterator<Item = (Vcpu, u32)> {
+        let windows = self.windows.iter();
+        windows.map(|window| ((window.vm, window.vcpu), self.core))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::{Format, Plan, Runs, Share, Smt, Vm};
-    use alloc::collections::BTreeSet;
-    use alloc::string::String;
-    use alloc::vec;
-    use alloc::vec::Vec;
-    use proptest::prelude::*;
-
-    /// VMs with dedicated cores, or with a number of vCPUs that take turns.
-    fn plan(vms: &[Result<Vec<u32>, u32>]) -> Plan {
-        let vm = |wish: &Result<Vec<u32>, u32>| Vm {
-            name: String::new(),
-            kernel: String::new(),
-            format: Format::Auto,
-            initrd: None,
-            cmdline: String::new(),
-            modules: vec![],
-            memory: 2 << 20,
-            vcpus: wish
-                .as_ref()
-                .map_or_else(|n| *n, |cores| cores.len() as u32),
-            runs: match wish {
-                Ok(cores) => Runs::Dedicated(cores.clone()),
-                Err(_) => Runs::Pool(Share::default()),
-            },
-            autostart: true,
-        };
-        Plan {
-            smt: Smt::Off,
-            statistics: false,
-            cyclic: vec![],
-            vms: vms.iter().map(vm).collect(),
-        }
-    }
-
-    #[test]
-    fn shared_vcpus_go_in_turn_over_what_is_nobodys_own() {
-        let plan = plan(&[Err(2), Ok(vec![1, 4]), Err(4)]);
-        assert_eq!(plan.place(5), [vec![0, 2], vec![1, 4], vec![3, 0, 2, 3]]);
-    }
-
-    #[test]
-    fn one_core_runs_all_that_is_shared() {
-        assert_eq!(plan(&[Err(3), Err(1)]).place(1), [vec![0; 3], vec![0]]);
-    }
-
-    #[test]
-    fn what_has_no_core_is_left_without_one() {
-        let plan = plan(&[Ok(vec![0]), Err(2)]);
-        assert_eq!(plan.place(1), [vec![0], vec![]]);
-        assert_eq!(plan.place(0), [vec![0], vec![]]);
-    }
-
-    /// A machine of 1 to 300 cores, and VMs of which all can be placed on it.
-    fn machine() -> impl Strategy<Value = (u32, Vec<Result<Vec<u32>, u32>>)> {
-        let order = (1..300u32).prop_flat_map(|n| Just((0..n).collect::<Vec<_>>()).prop_shuffle());
-        let wishes = proptest::collection::vec((any::<bool>(), 1..=64usize), 1..20);
-        (order, wishes).prop_map(|(order, wishes)| {
-            // One core stays nobody's own.
-            let (_, mut free) = order.split_first().expect("a core");
-            let mut wish = |(own, vcpus): (bool, usize)| match free.split_at_checked(vcpus) {
-                Some((cores, rest)) if own => {
-                    free = rest;
-                    Ok(cores.to_vec())
-                }
-                _ => Err(vcpus as u32),
-            };
-            (
-                order.len() as u32,
-                wishes.into_iter().map(&mut wish).collect(),
-            )
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn each_vcpu_has_a_core_and_a_dedicated_core_has_one_vcpu((cores, wishes) in machine()) {
-            let plan = plan(&wishes);
-            let placed = plan.place(cores);
-            prop_assert_eq!(placed.len(), plan.vms.len());
-            let mut own = BTreeSet::new();
-            let mut load = vec![0u32; cores as usize];
-            let mut shared = Vec::new();
-            for (vm, on) in plan.vms.iter().zip(&placed) {
-                prop_assert_eq!(on.len(), vm.vcpus as usize);
-                match vm.dedicated() {
-                    Some(cores) => prop_assert_eq!(cores, on),
-                    None => shared.extend(on),
-                }
-                for core in on {
-                    prop_assert!(*core < cores);
-                    load[*core as usize] += 1;
-                    prop_assert!(vm.dedicated().is_none() || own.insert(*core));
-                }
-            }
-            prop_assert!(shared.iter().all(|core| !own.contains(core)));
-            let free = (0..cores).filter(|core| !own.contains(core));
-            // Evenly: no core has two vCPUs more than another.
-            let loads = free.clone().map(|core| load[core as usize]);
-            prop_assert!(loads.clone().max() <= loads.min().map(|least| least + 1));
-            // In turn: each one's next is the next higher, or the lowest of all.
-            let order: Vec<u32> = free.collect();
-            for (index, core) in shared.into_iter().enumerate() {
-                prop_assert_eq!(core, order[index % order.len()]);
-            }
-        }
-    }
-}
+mod tests;

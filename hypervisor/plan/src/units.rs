@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt;
 
 const UNITS: [(&str, u64); 4] = [
@@ -131,6 +132,20 @@ pub(crate) fn address(text: &str) -> Result<u64, Wrong> {
             })
         }
     }
+}
+
+/// So many of something.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
+/// A few of the numbers.
+pub(crate) fn list(numbers: &[u32]) -> String {
+    let few: Vec<String> = numbers.iter().take(4).map(u32::to_string).collect();
+    few.join(", ")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::file::{self, File, Look};
 use crate::modules::Modules;
 use crate::refusal::{Finding, Findings, Refused};
 use crate::table::Table;
-use crate::{Format, Runs, Share, Start, Vm, cores, document, fit, format, modules, table, value};
+use crate::{Format, Start, Vm, cores, document, fit, format, modules, table, value};
 use alloc::string::String;
 use core::ops::Range;
 use toml::Spanned;
@@ -23,6 +23,9 @@ pub(crate) const KEYS: &[&str] = &[
     "memory",
     "vcpus",
     "cores",
+    "weight",
+    "budget",
+    "period",
     "autostart",
 ];
 /// Keys that are not among them because they belong to the whole file.
@@ -39,7 +42,7 @@ pub(crate) struct Read {
     pub(crate) vm: Result<Vm, Refused>,
     pub(crate) name: Option<Spanned<String>>,
     pub(crate) memory: Option<Spanned<u64>>,
-    pub(crate) cores: Option<cores::Wish>,
+    pub(crate) wish: Option<cores::Wish>,
 }
 
 /// Reads one `[[vm]]` whose header is at `at`.
@@ -72,7 +75,7 @@ pub(crate) fn read(
         Some(text) => value::memory(text, findings),
         None => Err(table.missing_line("memory", MEMORY, findings)),
     };
-    let cores = cores::read(&table, findings);
+    let wish = cores::read(&table, findings);
     let autostart = table
         .get("autostart")
         .map(|value| table::boolean(value, "autostart", AUTOSTART, findings))
@@ -89,10 +92,10 @@ pub(crate) fn read(
     let claims = (
         name.as_ref().ok().cloned(),
         memory.as_ref().ok().cloned(),
-        cores.as_ref().ok().cloned(),
+        wish.as_ref().ok().cloned(),
     );
     let whole = || {
-        let cores = cores?;
+        let wish = wish?;
         Ok(Vm {
             name: name?.into_inner(),
             kernel: kernel?.path,
@@ -101,10 +104,8 @@ pub(crate) fn read(
             cmdline: cmdline?.unwrap_or_default(),
             modules: modules?.list,
             memory: memory?.into_inner(),
-            vcpus: cores.vcpus,
-            runs: cores
-                .dedicated()
-                .map_or(Runs::Pool(Share::default()), Runs::Dedicated),
+            vcpus: wish.vcpus,
+            runs: wish.runs(),
             autostart: autostart?.unwrap_or(true),
         })
     };
@@ -112,7 +113,7 @@ pub(crate) fn read(
         vm: whole(),
         name: claims.0,
         memory: claims.1,
-        cores: claims.2,
+        wish: claims.2,
     }
 }
 
