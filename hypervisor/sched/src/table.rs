@@ -73,4 +73,93 @@ impl Table {
             windows,
         })
     }
+
+    /// Where `now` is. Before the origin there is no window.
+    pub(crate) fn spot(&self, now: u64) -> Spot {
+        let Some(first) = self.windows.first() else {
+            return Spot::NONE;
+        };
+        let Some(passed) = now.checked_sub(self.origin) else {
+            return Spot {
+                next: self.origin.saturating_add(first.at.0),
+                ..Spot::NONE
+            };
+        };
+        let phase = passed % self.frame;
+        let base = now - phase;
+        let index = self.windows.partition_point(|it| it.at.0 <= phase);
+        let next = match self.windows.get(index) {
+            Some(window) => base.saturating_add(window.at.0),
+            None => base.saturating_add(self.frame).saturating_add(first.at.0),
+        };
+        let window = index
+            .checked_sub(1)
+            .map(|index| self.windows[index])
+            .filter(|window| phase - window.at.0 < window.length.0);
+        Spot {
+            owner: window.map(|window| window.id.0),
+            start: window.map_or(0, |window| base + window.at.0),
+            end: window.map_or(u64::MAX, |window| {
+                (base + window.at.0).saturating_add(window.length.0)
+            }),
+            next,
+            index,
+            given: false,
+        }
+    }
+
+    /// The windows of one frame that start after `spot` was found, in order, each with its start.
+    pub(crate) fn coming(&self, spot: &Spot) -> impl Iterator<Item = (u64, u16)> {
+        let count = self.windows.len();
+        let first = self.windows.get(spot.index % count.max(1));
+        // The frame in which the next window is.
+        let base = spot.next.saturating_sub(first.map_or(0, |it| it.at.0));
+        (spot.index..spot.index + count).map(move |index| {
+            let window = self.windows[index % count];
+            let later = if index % count < spot.index % count {
+                self.frame
+            } else {
+                0
+            };
+            (
+                base.saturating_add(later).saturating_add(window.at.0),
+                window.id.0,
+            )
+        })
+    }
+}
+
+/// A place in the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot {
+    /// Whose window it is
+    pub(crate) owner: Option<u16>,
+    /// Of that window
+    pub(crate) start: u64,
+    /// Of that window
+    pub(crate) end: u64,
+    /// The next window's start
+    pub(crate) next: u64,
+    /// The next window
+    index: usize,
+    /// The window's vCPU has had the core in it
+    pub(crate) given: bool,
+}
+
+impl Spot {
+    /// In no table.
+    pub(crate) const NONE: Self = Self {
+        owner: None,
+        start: 0,
+        end: u64::MAX,
+        next: u64::MAX,
+        index: 0,
+        given: false,
+    };
+
+    /// When another place begins.
+    #[inline]
+    pub(crate) fn edge(&self) -> u64 {
+        self.end.min(self.next)
+    }
 }

@@ -1,5 +1,6 @@
 //! Where the time went.
 
+use crate::Band;
 use spec::Ticks;
 
 /// Of one vCPU, since it was first added to a scheduler.
@@ -52,4 +53,18 @@ pub struct CoreTimes {
     pub idle: Ticks,
     /// The host's own work
     pub stolen: Ticks,
+}
+
+impl CoreTimes {
+    /// So much time passed while one ran by this right, or none did.
+    pub(crate) fn add(&mut self, band: Option<Band>, ran: u64, stolen: u64) {
+        let sum = match band {
+            Some(Band::Window) => &mut self.window,
+            Some(Band::Reserved) => &mut self.reserved,
+            Some(Band::LeftOver) => &mut self.left_over,
+            None => &mut self.idle,
+        };
+        *sum = sum.after(Ticks(ran));
+        self.stolen = self.stolen.after(Ticks(stolen));
+    }
 }
