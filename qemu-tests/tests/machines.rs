@@ -42,8 +42,12 @@ fn eight_at_once(model: &str) -> Result<()> {
     let Some(Answer::Cores(cores)) = outcome.answers.first() else {
         anyhow::bail!("no list of cores");
     };
-    let busy: Vec<usize> = cores.iter().map(|core| core.vcpus.len()).collect();
-    ensure!(busy == [2; 4], "the VMs lie on the cores as {busy:?}");
+    // They move as cores become idle, and none is lost.
+    let on: Vec<usize> = cores.iter().map(|core| core.vcpus.len()).collect();
+    ensure!(
+        on.len() == 4 && on.iter().sum::<usize>() == vms.len(),
+        "the VMs lie on the cores as {on:?}"
+    );
     Ok(())
 }
 

@@ -2,8 +2,10 @@
 
 use crate::guest::Guest;
 use crate::lifecycle;
-use crate::machine::{self, Machine, Seat};
-use crate::stop;
+use crate::machine::Machine;
+use crate::seat::{self, Seat};
+use crate::shares::{self, Change};
+use crate::{stop, times};
 use alloc::string::String;
 use alloc::vec::Vec;
 use alloc::{borrow::ToOwned, format};
@@ -13,13 +15,18 @@ use proto::{
 use vm::life::{End, Refused, State};
 
 /// Carries a command out, or sees to it that it will be.
-pub(crate) fn carry_out(machine: &'static Machine, command: &Command) -> Answer {
+/// `tell` has the core that this is on tell its times.
+pub(crate) fn carry_out(
+    machine: &'static Machine,
+    command: &Command,
+    tell: &mut dyn FnMut(),
+) -> Answer {
     match command {
         Command::List => Answer::Vms(machine.guests.iter().map(|g| info(machine, g)).collect()),
         Command::Cores => Answer::Cores(cores(machine)),
         Command::Off => {
             stop::request("ordered");
-            machine::kick(0);
+            seat::kick(0);
             Answer::Done("The machine goes off.".into())
         }
         Command::Start { vm } => order(machine, vm, "started", |guest| guest.life.start()),
@@ -33,9 +40,36 @@ pub(crate) fn carry_out(machine: &'static Machine, command: &Command) -> Answer 
             Ok(guest) => Answer::Statistics(statistics(machine, guest)),
             Err(refused) => refused,
         },
-        Command::Set { .. } | Command::Times | Command::Trace { .. } => {
-            Answer::Refused("This machine has no scheduler that could be asked yet.".into())
-        }
+        Command::Set {
+            vm,
+            weight,
+            budget,
+            period,
+        } => match find(machine, vm) {
+            Ok(guest) => {
+                let change = Change {
+                    weight: *weight,
+                    budget: *budget,
+                    period: *period,
+                };
+                match shares::set(machine, guest, &change) {
+                    Ok(done) => Answer::Done(done),
+                    Err(why) => Answer::Refused(why),
+                }
+            }
+            Err(refused) => refused,
+        },
+        Command::Times => Answer::Times(times::ask(machine, tell)),
+        Command::Trace { core, from } => match seat::at(*core) {
+            Some(seat) => {
+                let tsc = machine.bundle.handover().tsc;
+                Answer::Trace(seat.trace.read(*core, tsc, hw::tsc::now(), *from))
+            }
+            None => Answer::Refused(format!(
+                "There is no core {core}; the machine has {}.",
+                seat::all().len()
+            )),
+        },
         Command::Unknown => Answer::Refused(
             "This machine does not know that command: its version is older than the workstation's."
                 .into(),
@@ -99,7 +133,7 @@ fn info(machine: &Machine, guest: &Guest) -> VmInfo {
             .last_end()
             .map(|end| lifecycle::told(end).1.to_owned()),
         vcpus: guest.plan.vcpus,
-        cores: guest.cores.to_vec(),
+        cores: guest.cores(),
         memory: guest.plan.memory,
         uptime: guest.life.uptime(hw::tsc::now()),
         tsc: machine.bundle.handover().tsc,
@@ -109,14 +143,14 @@ fn info(machine: &Machine, guest: &Guest) -> VmInfo {
 }
 
 fn statistics(machine: &Machine, guest: &Guest) -> VmStatistics {
-    let vcpus = (0..).zip(&guest.cores).zip(&guest.vm.statistics);
+    let vcpus = (0..).zip(guest.cores()).zip(&guest.vm.statistics);
     VmStatistics {
         vm: guest.vm.name.clone(),
         tsc: machine.bundle.handover().tsc,
         vcpus: vcpus
             .map(|((vcpu, core), counters)| VcpuStatistics {
                 vcpu,
-                core: *core,
+                core,
                 rows: counters.snapshot().rows().map(row).collect(),
             })
             .collect(),
@@ -152,15 +186,14 @@ fn cores(machine: &Machine) -> Vec<CoreInfo> {
             .guests
             .iter()
             .flat_map(|guest| {
-                let here = (0..)
-                    .zip(&guest.cores)
-                    .filter(move |(_, at)| **at == number);
-                here.map(|(vcpu, _)| Occupant {
+                let here =
+                    (0..guest.plan.vcpus).filter(move |vcpu| guest.places.of(*vcpu) == number);
+                here.map(|vcpu| Occupant {
                     vm: guest.vm.name.clone(),
                     vcpu,
                 })
             })
             .collect(),
     };
-    (0..).zip(machine::seats()).map(core).collect()
+    (0..).zip(seat::all()).map(core).collect()
 }

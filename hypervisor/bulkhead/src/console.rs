@@ -8,6 +8,7 @@
 
 use crate::machine::{self, Machine};
 use crate::remote::Remote;
+use crate::seat;
 use crate::{command, uart::Port};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -125,7 +126,7 @@ pub(crate) fn ring() {
     fence(Ordering::SeqCst);
     if !BUSY.load(Ordering::Relaxed) {
         RUNG.store(true, Ordering::Release);
-        machine::kick(0);
+        seat::kick(0);
     }
 }
 
@@ -154,7 +155,8 @@ pub(crate) fn log(line: Arguments<'_>) {
 }
 
 /// Moves what waits, both ways; says when to look again at the latest.
-pub(crate) fn serve() -> Option<Ticks> {
+/// `tell` has this core tell its times, which nobody else knows.
+pub(crate) fn serve(tell: &mut dyn FnMut()) -> Option<Ticks> {
     let now = hw::tsc::now();
     let mut ports = PORTS.lock();
     let mut touched = 0;
@@ -171,7 +173,7 @@ pub(crate) fn serve() -> Option<Ticks> {
             sent = false;
         }
         if let Some(machine) = machine::get() {
-            touched |= ports.receive(machine, now);
+            touched |= ports.receive(machine, now, tell);
             // What a guest wrote comes before the line that says how it ended.
             heard |= ports.collect(machine, now);
             ports.show_log();
@@ -212,7 +214,7 @@ pub(crate) fn serve() -> Option<Ticks> {
 
 impl Ports {
     /// Takes what was typed; gives the guests that were given something, a bit for each.
-    fn receive(&mut self, machine: &'static Machine, now: Ticks) -> u64 {
+    fn receive(&mut self, machine: &'static Machine, now: Ticks, tell: &mut dyn FnMut()) -> u64 {
         let mut touched = 0;
         let mut give = |vm: usize, byte: u8| {
             if let Some(guest) = machine.guests.get(vm) {
@@ -227,7 +229,7 @@ impl Ports {
                 Typed::Nothing => {}
                 Typed::ToVm(vm, byte) => give(vm, byte),
                 Typed::Command(asked) => {
-                    let answer = command::carry_out(machine, &asked);
+                    let answer = command::carry_out(machine, &asked, tell);
                     mux.answer(&answer);
                 }
             }
@@ -235,7 +237,7 @@ impl Ports {
         while let Some(remote) = self.remote.as_mut()
             && let Some(byte) = self.second.receive()
         {
-            remote.received(byte, machine, &mut give);
+            remote.received(byte, machine, &mut give, tell);
         }
         touched
     }

@@ -1,21 +1,26 @@
 //! A VM of the plan and what it holds of the machine; from its plan to a state in which its first vCPU can be entered.
 
 use crate::line::{GuestLine, Line};
-use crate::machine;
+use crate::seat;
+use crate::shares::Shared;
 use crate::vtx::VtX;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering, fence};
 use devices::Cmos;
 use guest_loader::{Image, Module};
 use paging::{Ept, Level, Rights, Tables};
 use plan::bundle::{Bundle, Handover};
 use platform::cpuid::Facts;
 use platform::layout::ACPI_AREA;
+use platform::msr::Rights as Direct;
 use platform::{AcpiFacts, CpuidPolicy, MemoryMap, MsrPolicy, reset_vector};
 use ram::guest::Slot;
 use ram::{Extent, FrameTables, GuestRam};
-use seam::{GuestMem, Kick};
+use sched::Id;
+use seam::{GuestMem, Kick, TableMem};
+use spec::ept::Eptp;
 use spec::linux::MemoryRange;
 use spec::memory_type::MemoryType;
 use spec::state::StartState;
@@ -24,7 +29,7 @@ use spec::vmx_msr::EptVpidCap;
 use spec::{Gpa, Hpa};
 use vm::life::Life;
 use vm::{Chips, Policy, Vm};
-use vmx::{Controls, Wants};
+use vmx::{Controls, Pointers, Wants};
 
 /// Guest memory is claimed in pieces of the size of a large page, so that large pages map it.
 const LARGE_PAGE: u64 = 2 << 20;
@@ -35,8 +40,12 @@ pub(crate) struct Guest {
     pub(crate) index: u32,
     /// What the plan says of it
     pub(crate) plan: plan::Vm,
-    /// The core of each vCPU
-    pub(crate) cores: Box<[u32]>,
+    /// The cores that its vCPUs are on
+    pub(crate) places: Places,
+    /// The structures of each vCPU that the processor reads
+    pub(crate) frames: Box<[Frames]>,
+    /// What each vCPU may have of the pool
+    pub(crate) share: Shared,
     /// Off, running, and what its vCPUs are to do
     pub(crate) life: Life,
     /// What its vCPUs exit for
@@ -45,19 +54,46 @@ pub(crate) struct Guest {
     pub(crate) vm: Vm<GuestRam, GuestLine>,
     /// Its console
     pub(crate) line: &'static Line,
-    /// Its nested tables
-    pub(crate) nested: Tables<Ept, FrameTables<'static>>,
     e820: Vec<MemoryRange>,
 }
 
-/// Kicks the cores of a VM's vCPUs.
-struct Cores(Box<[u32]>);
+/// What the processor reads for a vCPU: frames of its own.
+pub(crate) struct Frames {
+    /// Its control structure
+    pub(crate) region: Hpa,
+    /// Nested tables and bitmaps
+    pub(crate) pointers: Pointers,
+}
 
-impl Kick for Cores {
-    fn kick(&self, vcpu: u32) {
-        if let Some(core) = self.0.get(vcpu as usize) {
-            machine::kick(*core);
+/// Where a VM's vCPUs are.
+#[derive(Clone, Copy)]
+pub(crate) struct Places {
+    /// Number of the first vCPU among those of the machine
+    first: u16,
+    cores: &'static [AtomicU32],
+}
+
+impl Places {
+    /// The core that a vCPU is on.
+    pub(crate) fn of(self, vcpu: u32) -> u32 {
+        let core = self.cores.get(vcpu as usize);
+        core.map_or(0, |core| core.load(Ordering::Relaxed))
+    }
+
+    /// A vCPU goes to another core.
+    pub(crate) fn set(self, vcpu: u32, core: u32) {
+        if let Some(place) = self.cores.get(vcpu as usize) {
+            place.store(core, Ordering::SeqCst);
         }
+    }
+}
+
+impl Kick for Places {
+    fn kick(&self, vcpu: u32) {
+        // What was left for the vCPU comes before the look at its place: if the place is old, the vCPU's next core looks at all
+        // that was left.
+        fence(Ordering::SeqCst);
+        seat::wake(self.of(vcpu), u32::from(self.first) + vcpu);
     }
 }
 
@@ -68,8 +104,9 @@ impl Guest {
     /// What the machine does not have, in words.
     #[inline(never)]
     pub(crate) fn claim(
-        vtx: &VtX,
+        vtx: &mut VtX,
         (index, plan): (u32, &plan::Vm),
+        first: u16,
         cores: &[u32],
         handover: &Handover,
     ) -> Result<Self, String> {
@@ -110,39 +147,46 @@ impl Guest {
                 )
                 .map_err(|e| alloc::format!("nested tables cannot be built: {e:?}"))?;
         }
+        let frames = (0..plan.vcpus)
+            .map(|_| frames(vtx, &policy, nested.root()))
+            .collect::<Result<_, _>>()?;
         let line: &'static Line = Box::leak(Box::new(Line::default()));
+        let places = Places {
+            first,
+            cores: Vec::leak(cores.iter().map(|core| AtomicU32::new(*core)).collect()),
+        };
         Ok(Self {
             index,
+            places,
+            frames,
+            share: Shared::new(plan, cores),
             vm: Vm::new(
                 plan.name.clone(),
                 memory,
                 policy,
                 chips(handover, line),
                 plan.vcpus,
-                Box::new(Cores(cores.into())),
+                Box::new(places),
             ),
             plan: plan.clone(),
-            cores: cores.into(),
             life: Life::default(),
             line,
             e820: map.e820(),
             controls,
-            nested,
         })
     }
 
-    /// Brings the VM to its power-on state: memory scrubbed, tables and kernel in place, chips reset. Gives the state in
-    /// which its first vCPU starts. All its vCPUs rest. `between` is called now and then, since this takes long.
+    /// Resets the chips and puts what belongs to a VM's power-on state into `memory`. Gives the state in which its first vCPU starts.
+    /// All its vCPUs rest.
     ///
     /// # Errors
     /// What is wrong with the kernel, in words.
     #[inline(never)]
-    pub(crate) fn load(
+    pub(crate) fn prepare(
         &self,
         bundle: &Bundle<'_>,
-        between: impl FnMut(),
+        memory: &impl GuestMem,
     ) -> Result<StartState, String> {
-        self.vm.memory.scrub(between);
         self.line.forget_input();
         self.vm.reset(chips(bundle.handover(), self.line));
         let firmware = (reset_vector::AT, reset_vector::code().to_vec());
@@ -150,8 +194,7 @@ impl Guest {
             vcpus: self.plan.vcpus as u8,
         };
         for (at, table) in platform::acpi::build(&facts).into_iter().chain([firmware]) {
-            self.vm
-                .memory
+            memory
                 .write_from(at, &table)
                 .map_err(|_| "the ACPI tables lie outside the guest's memory")?;
         }
@@ -178,23 +221,56 @@ impl Guest {
             cmdline: &self.plan.cmdline,
             modules: &modules,
         };
-        guest_loader::load(&image, &self.e820, ACPI_AREA, &self.vm.memory)
+        guest_loader::load(&image, &self.e820, ACPI_AREA, memory)
             .map_err(|e| alloc::format!("{}: {e}", self.plan.kernel))
+    }
+
+    /// The number of a vCPU among those of the machine.
+    pub(crate) fn id(&self, vcpu: u32) -> Id {
+        // A plan has no more than 64 VMs of 64 vCPUs.
+        Id(self.places.first + vcpu as u16)
+    }
+
+    /// The cores that its vCPUs are on.
+    pub(crate) fn cores(&self) -> Vec<u32> {
+        (0..self.plan.vcpus)
+            .map(|vcpu| self.places.of(vcpu))
+            .collect()
     }
 
     /// Has the cores of all its vCPUs look at its orders.
     pub(crate) fn kick(&self) {
-        for core in &self.cores {
-            machine::kick(*core);
-        }
+        (0..self.plan.vcpus).for_each(|vcpu| self.places.kick(vcpu));
     }
+}
 
-    /// Has the core of its first vCPU look at its orders.
-    pub(crate) fn kick_first(&self) {
-        if let Some(core) = self.cores.first() {
-            machine::kick(*core);
+/// Takes and fills the frames of a vCPU.
+fn frames(vtx: &mut VtX, policy: &Policy, nested: Hpa) -> Result<Frames, String> {
+    let mut msrs = vmx::MsrBitmap::new();
+    for (msr, rights) in policy.msrs.direct() {
+        if !msrs.allow(
+            msr,
+            rights.contains(Direct::READ),
+            rights.contains(Direct::WRITE),
+        ) {
+            return Err(alloc::format!("{msr:?} cannot be direct"));
         }
     }
+    let io = vmx::IoBitmaps::new();
+    let (a, b) = io.bytes().split_at(vmx::IoBitmaps::B);
+    let mut bitmap = |bytes: &[u8]| {
+        let frame = vtx.memory.alloc().ok_or("no frame is left for bitmaps")?;
+        let filled = vtx.memory.fill(frame, bytes);
+        filled.then_some(frame).ok_or("a frame lies outside memory")
+    };
+    let pointers = Pointers {
+        eptp: Eptp::new(nested, MemoryType::WriteBack, false),
+        msr_bitmap: bitmap(msrs.bytes())?,
+        io_bitmap_a: bitmap(a)?,
+        io_bitmap_b: bitmap(b)?,
+    };
+    let region = vtx.region()?;
+    Ok(Frames { region, pointers })
 }
 
 fn chips(handover: &Handover, line: &'static Line) -> Chips<GuestLine> {

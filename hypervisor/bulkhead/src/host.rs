@@ -30,6 +30,8 @@ pub(crate) struct Core {
     poll: Option<Ticks>,
     /// When they are looked at next
     look: Option<Ticks>,
+    /// They have interrupted
+    due: bool,
 }
 
 /// Makes the stacks on which a core takes exceptions that may strike anywhere.
@@ -72,6 +74,7 @@ impl Core {
             armed: None,
             poll: None,
             look: None,
+            due: false,
         })
     }
 
@@ -84,7 +87,11 @@ impl Core {
     /// Serves a host interrupt that was acknowledged by a VM exit or noted by a handler.
     pub(crate) fn serve(&mut self, vector: Vector) {
         match vector {
-            UART => self.serve_consoles(),
+            // The loop does that, which a turn leaves for it.
+            UART => {
+                self.due = true;
+                self.local.note_kick();
+            }
             // It has ended a sleep or a guest's run: that was its purpose.
             TIMER => self.armed = None,
             hw::apic::SPURIOUS => return,
@@ -119,10 +126,16 @@ impl Core {
         }
     }
 
-    /// Serves the consoles, which are this core's.
-    pub(crate) fn serve_consoles(&mut self) {
+    /// Whether the consoles, if they are this core's, are to be served.
+    pub(crate) fn has_consoles_due(&self) -> bool {
+        self.due || self.look.is_some_and(|look| look <= hw::tsc::now())
+    }
+
+    /// Serves the consoles, which are this core's. `tell` has it tell its times.
+    pub(crate) fn serve_consoles(&mut self, tell: &mut dyn FnMut()) {
         let now = hw::tsc::now();
-        let asked = console::serve();
+        self.due = false;
+        let asked = console::serve(tell);
         let polled = self.poll.map(|period| now.after(period));
         self.look = asked.into_iter().chain(polled).min();
     }
@@ -132,7 +145,7 @@ impl Core {
             self.serve(vector);
         }
         if self.look.is_some_and(|look| look <= hw::tsc::now()) {
-            self.serve_consoles();
+            self.local.note_kick();
         }
     }
 }

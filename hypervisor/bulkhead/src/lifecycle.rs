@@ -3,45 +3,83 @@
 use crate::guest::Guest;
 use crate::log::{self, Level};
 use crate::run::Runner;
-use crate::{machine, stop};
+use crate::{seat, shares, stop, trace};
 use exits::Stop;
+use proto::trace::What;
+use sched::Id;
+use seam::Kick as _;
+use spec::Ticks;
+use spec::state::StartState;
 use vm::life::{End, Order, State};
 
-/// Acts on the orders of the guest whose vCPU `i` is.
-pub(crate) fn obey(runner: &mut Runner, i: usize) {
-    let guest = runner.vcpus[i].guest;
-    let first = runner.vcpus[i].software.index == 0;
+/// Acts on the orders of the guest whose vCPU this is, if it is on this core.
+pub(crate) fn obey(runner: &mut Runner, id: Id) {
+    let Some(vcpu) = runner.vcpu_mut(id).as_mut() else {
+        return;
+    };
+    let guest = vcpu.guest;
     let (generation, order) = guest.life.order();
     match order {
-        Order::Load if first => load(runner, i),
+        Order::Load if vcpu.software.index == 0 => {
+            vcpu.loading.get_or_insert_default();
+        }
         Order::Run | Order::Hold => {
+            vcpu.held = order == Order::Hold;
             // The first vCPU has begun when its VM was loaded.
-            if runner.vcpus[i].generation != generation {
-                begin(runner, i, generation, None);
+            if vcpu.generation != generation {
+                begin(runner, id, generation, None);
             }
-            runner.vcpus[i].held = order == Order::Hold;
         }
         // One that has missed the whole of a generation, since its core was busy, rests too: all of them are waited for.
-        Order::Rest if runner.vcpus[i].on || runner.vcpus[i].generation != generation => {
-            runner.vcpus[i].on = false;
-            runner.vcpus[i].generation = generation;
+        Order::Rest if vcpu.on || vcpu.generation != generation => {
+            vcpu.on = false;
+            vcpu.generation = generation;
             if guest.life.rested() {
                 ended(runner, guest);
             }
         }
         Order::Load | Order::Rest => {}
     }
+    reshare(runner, id, guest);
+}
+
+/// Lets the scheduler know of a share that was changed, and sends a vCPU to where its reservation is.
+fn reshare(runner: &mut Runner, id: Id, guest: &'static Guest) {
+    let (here, version) = (runner.core.local.index, guest.share.version());
+    let Some(vcpu) = runner.vcpu_mut(id).as_mut() else {
+        return;
+    };
+    let home = guest.share.home(vcpu.software.index);
+    let now = hw::tsc::now();
+    if let Some(home) = home
+        && home != here
+    {
+        if !runner.give(id, home, now) {
+            // Another one is on its way there.
+            seat::wake(here, id.0.into());
+        }
+        return;
+    }
+    if vcpu.share_version != version {
+        vcpu.share_version = version;
+        runner
+            .scheduler
+            .set(id, shares::of(runner.machine, guest), now);
+    }
 }
 
 /// A vCPU has ended its VM.
-pub(crate) fn stopped(runner: &mut Runner, i: usize, why: Stop) {
-    let vcpu = &runner.vcpus[i];
+pub(crate) fn stopped(runner: &mut Runner, id: Id, why: Stop) {
+    let holds = runner.current == Some(id);
+    let Some(vcpu) = runner.vcpu(id) else {
+        return;
+    };
     let guest = vcpu.guest;
     let (level, _) = told(End::Stopped(why));
     if let Stop::Unsupported(what) | Stop::Bug(what) = why {
         log::line(level, &guest.vm.name, format_args!("vm: {what}"));
     }
-    if level != Level::Info && runner.holds(i) {
+    if level != Level::Info && holds {
         vcpu.report(&runner.vtx, level);
     }
     // Another vCPU may have been first: then this one only rests.
@@ -49,51 +87,80 @@ pub(crate) fn stopped(runner: &mut Runner, i: usize, why: Stop) {
     guest.kick();
 }
 
-fn load(runner: &mut Runner, i: usize) {
-    let guest = runner.vcpus[i].guest;
-    let name = guest.vm.name.as_str();
+/// Goes on with loading the VM of a first vCPU until `until`, or until the core is kicked.
+pub(crate) fn load(runner: &mut Runner, id: Id, until: Ticks) {
     runner.soil();
-    let Runner { core, machine, .. } = runner;
-    // The consoles are served meanwhile: a UART keeps no more than 16 bytes of what is typed.
-    let start = match guest.load(&machine.bundle, || core.breathe()) {
-        Ok(start) => start,
+    let (machine, begun) = (runner.machine, hw::tsc::now());
+    let (done, now) = loop {
+        let Some(vcpu) = runner.vcpu_mut(id).as_mut() else {
+            return;
+        };
+        let Some(loading) = vcpu.loading.as_mut() else {
+            return;
+        };
+        let done = loading.step(vcpu.guest, &machine.bundle);
+        // The consoles are heard meanwhile: a UART keeps no more than 16 bytes of what is typed.
+        runner.core.breathe();
+        let now = hw::tsc::now();
+        if !matches!(done, Ok(None)) || now >= until || runner.core.local.is_kicked() {
+            break (done, now);
+        }
+    };
+    let Some(vcpu) = runner.vcpu_mut(id).as_mut() else {
+        return;
+    };
+    let (guest, who) = (vcpu.guest, vcpu.who());
+    if !matches!(done, Ok(None)) {
+        vcpu.loading = None;
+    }
+    runner.note(now, trace::took(What::Load, who, now.since(begun)));
+    match done {
+        Ok(None) => {}
+        Ok(Some(start)) => loaded(runner, id, guest, &start),
         Err(e) => {
+            let name = guest.vm.name.as_str();
             log::line(Level::Warn, name, format_args!("vm: not started: {e}"));
             guest.life.failed();
             rest(runner);
-            return;
         }
-    };
+    }
+}
+
+fn loaded(runner: &mut Runner, id: Id, guest: &'static Guest, start: &StartState) {
     let now = hw::tsc::now();
     log::line(
         Level::Info,
-        name,
+        &guest.vm.name,
         format_args!(
             "vm: start memory_mib={} vcpus={} cores={:?} rip={:#x} since_entry={}",
             guest.plan.memory >> 20,
             guest.plan.vcpus,
-            guest.cores,
+            guest.cores(),
             start.rip,
             now.since(runner.machine.entered).0
         ),
     );
-    guest.life.loaded(guest.cores.len() as u32, now);
+    guest.life.loaded(guest.plan.vcpus, now);
     let (generation, _) = guest.life.order();
-    begin(runner, i, generation, Some(&start));
+    begin(runner, id, generation, Some(start));
     guest.kick();
 }
 
-fn begin(runner: &mut Runner, i: usize, generation: u32, start: Option<&spec::state::StartState>) {
+fn begin(runner: &mut Runner, id: Id, generation: u32, start: Option<&StartState>) {
     runner.release();
-    let Runner { vtx, vcpus, .. } = runner;
-    let vcpu = &mut vcpus[i];
+    let (vtx, vcpu) = runner.vtx_and_vcpu(id);
+    let Some(vcpu) = vcpu else {
+        return;
+    };
+    let held = vcpu.held;
     let begun = vcpu
         .make_current()
         .and_then(|()| vcpu.begin(vtx, generation, start));
+    vcpu.held = held;
     if let Err(e) = begun {
         let name = &vcpu.guest.vm.name;
         log::line(Level::Error, name, format_args!("vm: {e}"));
-        stopped(runner, i, Stop::Bug("a vCPU cannot begin"));
+        stopped(runner, id, Stop::Bug("a vCPU cannot begin"));
     }
 }
 
@@ -115,7 +182,7 @@ fn ended(runner: &Runner, guest: &'static Guest) {
         crate::statistics::log(guest);
     }
     if end.restarts() {
-        guest.kick_first();
+        guest.places.kick(0);
     } else if end != End::Asked {
         rest(runner);
     }
@@ -150,5 +217,5 @@ fn rest(runner: &Runner) {
     } else {
         "last-guest-stopped"
     });
-    machine::kick(0);
+    seat::kick(0);
 }

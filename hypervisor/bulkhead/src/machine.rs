@@ -1,10 +1,10 @@
-//! What all cores share once the machine is up: the guests, the bundle they are loaded from, and the table of cores.
+//! What all cores share once the machine is up: the guests, and the bundle they are loaded from.
 
 use crate::guest::Guest;
+use crate::seat::{self, Seat};
 use alloc::boxed::Box;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
-use hw::core_local::CoreLocal;
 use plan::Plan;
 use plan::bundle::Bundle;
 use processor::hygiene::Hygiene;
@@ -21,18 +21,13 @@ pub(crate) struct Machine {
     pub(crate) hygiene: Hygiene,
     /// When the hypervisor was entered
     pub(crate) entered: Ticks,
-}
-
-/// A core that the plan can name.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    /// Local APIC id
-    pub(crate) apic_id: u32,
-    up: AtomicBool,
+    /// The cores between which vCPUs with a weight may move
+    pub(crate) pool: Vec<u32>,
+    /// Those of them on which time can be reserved
+    pub(crate) reserving: Vec<u32>,
 }
 
 static MACHINE: Once<Machine> = Once::new();
-static SEATS: Once<Box<[Seat]>> = Once::new();
 
 /// The machine, once it is up.
 pub(crate) fn get() -> Option<&'static Machine> {
@@ -44,59 +39,37 @@ pub(crate) fn publish(machine: Machine) -> &'static Machine {
     MACHINE.call_once(|| machine)
 }
 
-/// Says which cores there are, by their local APIC ids.
-pub(crate) fn set_seats(apic_ids: impl Iterator<Item = u32>) {
-    SEATS.call_once(|| {
-        apic_ids
-            .map(|apic_id| Seat {
-                apic_id,
-                up: AtomicBool::new(false),
-            })
-            .collect()
-    });
-}
-
-/// The cores by their numbers.
-pub(crate) fn seats() -> &'static [Seat] {
-    SEATS.get().map_or(&[], |seats| seats)
-}
-
-impl Seat {
-    /// Whether it has been started and takes orders.
-    pub(crate) fn is_up(&self) -> bool {
-        self.up.load(Ordering::Acquire)
-    }
-
-    /// It runs our code from now on.
-    pub(crate) fn set_up(&self) {
-        self.up.store(true, Ordering::Release);
-    }
-}
-
-/// Has a core look at its mailboxes and orders. What was written before is seen by it then.
-pub(crate) fn kick(number: u32) {
-    let Some(seat) = seats().get(number as usize).filter(|seat| seat.is_up()) else {
-        return;
-    };
-    match CoreLocal::current() {
-        Some(local) if local.index == number => local.note_kick(),
-        _ => hw::apic::send_nmi(seat.apic_id),
+impl Machine {
+    /// All vCPUs in the order of their numbers, each as its guest and its index there.
+    pub(crate) fn vcpus(&self) -> impl Iterator<Item = (&Guest, u32)> {
+        let of = |guest| move |index| (guest, index);
+        self.guests
+            .iter()
+            .flat_map(move |guest| (0..guest.plan.vcpus).map(of(guest)))
     }
 }
 
 /// The core of each vCPU of each VM of a plan. A core that has not come up is stood in for by the others in turn, but by none that a VM
-/// has for itself.
-pub(crate) fn place(plan: &Plan) -> Vec<Vec<u32>> {
-    let seats = seats();
-    let mut places = plan.place(seats.len() as u32);
+/// has for itself, or that has a table. A reservation costs `overhead` nanoseconds in each of its periods.
+///
+/// # Errors
+/// What cannot be stood in for.
+pub(crate) fn place(plan: &Plan, overhead: u64) -> Result<Vec<Vec<u32>>, String> {
+    let seats = seat::all();
+    let cores = seats.len() as u32;
+    plan.admit(cores, overhead).map_err(|e| e.to_string())?;
+    let mut places = plan.place_with(cores, overhead);
     let is_up = |n: u32| seats.get(n as usize).is_some_and(Seat::is_up);
-    let dedicated: Vec<u32> = plan
-        .vms
-        .iter()
-        .flat_map(|vm| vm.dedicated().into_iter().flatten().copied())
-        .collect();
-    let mut left: Vec<u32> = (0..seats.len() as u32)
-        .filter(|n| is_up(*n) && !dedicated.contains(n))
+    if let Some(table) = plan.cyclic.iter().find(|table| !is_up(table.core)) {
+        return Err(alloc::format!(
+            "core {} has a table of windows, and has not come up",
+            table.core
+        ));
+    }
+    let mut left: Vec<u32> = plan
+        .pool(seats.len() as u32)
+        .into_iter()
+        .filter(|n| is_up(*n) && plan.cyclic.iter().all(|table| table.core != *n))
         .collect();
     if left.is_empty() {
         // The first core runs this.
@@ -114,5 +87,22 @@ pub(crate) fn place(plan: &Plan) -> Vec<Vec<u32>> {
             }
         }
     }
-    places
+    Ok(places)
+}
+
+/// The cores between which vCPUs may move: those of the plan's pool that are up, if time is the same on all of them.
+pub(crate) fn pool(plan: &Plan) -> Vec<u32> {
+    let is_up = |n: &u32| seat::at(*n).is_some_and(Seat::is_up);
+    let in_step = |n: &u32| seat::at(*n).is_some_and(Seat::is_in_step);
+    let pool = plan.pool(seat::all().len() as u32);
+    pool.into_iter().filter(is_up).filter(in_step).collect()
+}
+
+/// Those cores of the pool on which time can be reserved: without a table.
+pub(crate) fn reserving(plan: &Plan, pool: &[u32]) -> Vec<u32> {
+    let has_table = |core: &u32| plan.cyclic.iter().any(|table| table.core == *core);
+    pool.iter()
+        .copied()
+        .filter(|core| !has_table(core))
+        .collect()
 }

@@ -15,15 +15,22 @@ mod guest;
 mod host;
 mod lifecycle;
 mod line;
+mod loading;
 mod log;
 mod machine;
 mod memory;
+mod moves;
 mod others;
 mod pins;
+mod quiet;
 mod remote;
 mod run;
+mod seat;
+mod shares;
 mod statistics;
 mod stop;
+mod times;
+mod trace;
 mod turn;
 mod uart;
 mod vcpu;
@@ -75,7 +82,8 @@ fn start(info: &'static mut BootInfo) -> ! {
         .unwrap_or_else(|e| stop::refuse(format_args!("the bundle is damaged: {e}")));
     let handover = bundle.handover();
     let cores = handover.guest_cores();
-    machine::set_seats(cores.iter().map(|c| c.apic_id));
+    let vcpus: u32 = handover.plan.vms.iter().map(|vm| vm.vcpus).sum();
+    seat::set(cores.iter().map(|c| c.apic_id), vcpus as usize);
     hw::trap::on_fatal(stop::on_exception);
     let stacks = host::exception_stacks(&mut space).unwrap_or_else(unmapped);
     let page = space
@@ -106,12 +114,12 @@ fn start(info: &'static mut BootInfo) -> ! {
         entered.0,
     );
     let memory = FrameTables { frames, window };
-    let vtx = VtX::start(memory).unwrap_or_else(|e| stop::refuse(format_args!("{e}")));
+    let mut vtx = VtX::start(memory).unwrap_or_else(|e| stop::refuse(format_args!("{e}")));
     let capabilities = Box::leak(Box::new(vtx.capabilities));
     let hygiene = hygiene(handover.plan.smt);
     // The decoder unpacks its tables at its first use, which must not be on an exit.
     emul::prepare();
-    if let Some(seat) = machine::seats().first() {
+    if let Some(seat) = seat::all().first() {
         seat.set_up();
     }
     match machine.low {
@@ -119,21 +127,24 @@ fn start(info: &'static mut BootInfo) -> ! {
             .unwrap_or_else(|e| stop::refuse(format_args!("a core has no stack: {e:?}"))),
         None => warning!("core: no memory below 1 MiB is free, so no other core can be started"),
     }
-    let guests = claim(&vtx, handover);
+    let guests = claim(&mut vtx, handover);
     for guest in &guests {
         if guest.plan.autostart {
             let _ = guest.life.start();
         }
     }
+    let pool = machine::pool(&handover.plan);
     let machine = machine::publish(Machine {
-        bundle,
+        reserving: machine::reserving(&handover.plan, &pool),
+        pool,
         guests: guests.into(),
+        bundle,
         hygiene,
         entered,
     });
     console::open_for(machine);
-    for number in 1..machine::seats().len() as u32 {
-        machine::kick(number);
+    for number in 1..seat::all().len() as u32 {
+        seat::kick(number);
     }
     run::core(core, vtx, machine)
 }
@@ -167,14 +178,19 @@ fn hygiene(smt: Smt) -> Hygiene {
 }
 
 /// Gives each VM of the plan its cores and its memory.
-fn claim(vtx: &VtX, handover: &plan::bundle::Handover) -> Vec<Guest> {
+fn claim(vtx: &mut VtX, handover: &plan::bundle::Handover) -> Vec<Guest> {
     let plan = &handover.plan;
-    let places = machine::place(plan);
+    let places = machine::place(plan, handover.tsc.nanos(shares::OVERHEAD))
+        .unwrap_or_else(|e| stop::refuse(format_args!("{e}")));
     let mut guests = Vec::new();
+    let mut first = 0;
     for ((index, vm), cores) in (0..).zip(&plan.vms).zip(&places) {
-        let guest = Guest::claim(vtx, (index, vm), cores, handover)
+        let guest = Guest::claim(vtx, (index, vm), first, cores, handover)
             .unwrap_or_else(|e| stop::refuse(format_args!("vm {}: {e}", vm.name)));
         guests.push(guest);
+        // A plan has no more than 64 VMs of 64 vCPUs.
+        first += vm.vcpus as u16;
     }
+    shares::admit(&guests, handover.tsc).unwrap_or_else(|e| stop::refuse(format_args!("{e}")));
     guests
 }

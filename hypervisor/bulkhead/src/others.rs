@@ -6,7 +6,7 @@ use crate::host::{self, Core};
 use crate::machine::{self, Machine};
 use crate::memory::AddressSpace;
 use crate::vtx::VtX;
-use crate::{run, warning};
+use crate::{run, seat, warning};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
@@ -53,7 +53,7 @@ pub(crate) fn start(
     }
     // Before the tables are made: they are to show all that a core meets on its way.
     let mut arrivals = Vec::new();
-    for number in 1..machine::seats().len() as u32 {
+    for number in 1..seat::all().len() as u32 {
         let stack = space.stack(STACK_PAGES)?;
         let arrival: &'static Arrival = Box::leak(Box::new(Arrival {
             number,
@@ -78,7 +78,7 @@ pub(crate) fn start(
     };
     trampoline.reset(others.iter().copied());
     for (stack, arrival) in arrivals {
-        let Some(seat) = machine::seats().get(arrival.number as usize) else {
+        let Some(seat) = seat::all().get(arrival.number as usize) else {
             continue;
         };
         let before = hw::tsc::now();
@@ -104,8 +104,9 @@ pub(crate) fn start(
         }
         let (stamp, after) = (Ticks(arrival.stamp.load(Ordering::Acquire)), hw::tsc::now());
         if stamp < before || after < stamp {
+            seat.set_out_of_step();
             warning!(
-                "core: number={} its TSC is not in step: {} where {} to {} was expected",
+                "core: number={} its TSC is not in step, so no vCPU moves there: {} where {} to {} was expected",
                 arrival.number,
                 stamp.0,
                 before.0,
@@ -140,7 +141,7 @@ extern "C" fn arrive(argument: u64) -> ! {
             hw::core_local::park()
         }
     };
-    if let Some(seat) = machine::seats().get(arrival.number as usize) {
+    if let Some(seat) = seat::all().get(arrival.number as usize) {
         seat.set_up();
     }
     arrival

@@ -40,6 +40,7 @@ impl Remote {
         byte: u8,
         machine: &'static Machine,
         give: &mut dyn FnMut(usize, u8),
+        tell: &mut dyn FnMut(),
     ) {
         match self.decoder.push(byte) {
             None => {}
@@ -54,7 +55,7 @@ impl Remote {
                 bytes.into_iter().for_each(|byte| give(vm.into(), byte));
             }
             Some(ToMachine::Request { id, command }) => {
-                let answer = command::carry_out(machine, &command);
+                let answer = command::carry_out(machine, &command, tell);
                 let reply = FromMachine::Reply { id, answer };
                 if self.outbox.push(&reply).is_err() {
                     let why = "The answer does not fit the line now; ask again.";

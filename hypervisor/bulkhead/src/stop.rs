@@ -2,7 +2,7 @@
 // UNSAFETY: leaves VMX operation, and calls the firmware.
 #![allow(unsafe_code)]
 
-use crate::{console, machine, memory};
+use crate::{console, memory, seat};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use hw::core_local::CoreLocal;
 use hw::firmware::{Firmware, Reset};
@@ -50,12 +50,12 @@ pub(crate) fn obey() {
 
 /// Ends the machine in good order: sends what the log holds, then powers off.
 fn power_off(reason: &str) -> ! {
-    let others = machine::seats().iter().skip(1).filter(|seat| seat.is_up());
+    let others = seat::all().iter().skip(1).filter(|seat| seat.is_up());
     let others = others.count();
     // The firmware may do as it likes with a machine on which nothing else runs.
     ENDING.store(true, Ordering::SeqCst);
-    for number in 1..machine::seats().len() as u32 {
-        machine::kick(number);
+    for number in 1..seat::all().len() as u32 {
+        seat::kick(number);
     }
     let begun = hw::tsc::now();
     while PARKED.load(Ordering::SeqCst) < others && hw::tsc::now().since(begun) < PATIENCE {
@@ -99,8 +99,8 @@ pub(crate) fn die(report: &dyn core::fmt::Display) -> ! {
     if DYING.swap(true, Ordering::SeqCst) {
         hw::core_local::park();
     }
-    for number in 0..machine::seats().len() as u32 {
-        machine::kick(number);
+    for number in 0..seat::all().len() as u32 {
+        seat::kick(number);
     }
     let now = hw::tsc::now().0;
     console::last_words(format_args!(

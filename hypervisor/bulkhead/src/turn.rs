@@ -106,5 +106,5 @@ fn serve_host(core: &mut Core, exit: &Exit, now: Ticks, limit: Ticks) -> bool {
         Exit::TimerExpired | Exit::Exception { .. } | Exit::Forbidden => core.breathe(),
         _ => {}
     }
-    now >= limit
+    now >= limit || core.local.is_kicked()
 }

@@ -4,6 +4,7 @@
 
 use crate::guest::Guest;
 use crate::host::Core;
+use crate::loading::Loading;
 use crate::log::Level;
 use crate::vtx::VtX;
 use alloc::boxed::Box;
@@ -14,11 +15,8 @@ use hw::entry::Registers;
 use hw::extended_state::ExtendedState;
 use hw::guest_msrs::GuestRegisters;
 use hw::vmx_ops::{self, CurrentVmcs};
-use platform::msr::Rights;
-use seam::TableMem;
+use sched::Id;
 use spec::cpu::Cr4;
-use spec::ept::Eptp;
-use spec::memory_type::MemoryType;
 use spec::state::{Activity, StartState};
 use spec::vmx_controls::SecondaryControls;
 use spec::{PAGE_SIZE, Ticks};
@@ -43,10 +41,15 @@ pub(crate) struct Vcpu {
     pub(crate) on: bool,
     /// Its VM is paused
     pub(crate) held: bool,
+    /// Its VM is being loaded, in its turns
+    pub(crate) loading: Option<Box<Loading>>,
+    /// The version of its VM's share that its scheduler knows
+    pub(crate) share_version: u32,
+    /// How often it has gone to another core
+    pub(crate) moves: u64,
     away: Box<Away>,
     pointers: Pointers,
     host: HostState,
-    vpid: u16,
     has_vpid: bool,
     /// What cannot wake it while it is halted
     deaf: Deaf,
@@ -68,45 +71,24 @@ struct Deaf {
 }
 
 impl Vcpu {
-    /// Makes the vCPU `index` of a guest, as yet without a state. `vpid` is no other's on this core.
+    /// Makes the vCPU `index` of a guest, as yet without a state.
     ///
     /// # Errors
     /// What went wrong, in words.
     #[inline(never)]
     pub(crate) fn new(
-        vtx: &mut VtX,
+        vtx: &VtX,
         core: &Core,
         guest: &'static Guest,
         index: u32,
-        vpid: u16,
     ) -> Result<Self, String> {
-        let region = vtx.region()?;
+        let frames = guest
+            .frames
+            .get(index as usize)
+            .ok_or("it has no control structure")?;
         let policy = &guest.vm.policy;
-        let mut msrs = vmx::MsrBitmap::new();
-        for (msr, rights) in policy.msrs.direct() {
-            if !msrs.allow(
-                msr,
-                rights.contains(Rights::READ),
-                rights.contains(Rights::WRITE),
-            ) {
-                return Err(alloc::format!("{msr:?} cannot be direct"));
-            }
-        }
-        let io = vmx::IoBitmaps::new();
-        let (a, b) = io.bytes().split_at(vmx::IoBitmaps::B);
-        let mut bitmap = |bytes: &[u8]| {
-            let frame = vtx.memory.alloc().ok_or("no frame is left for bitmaps")?;
-            let filled = vtx.memory.fill(frame, bytes);
-            filled.then_some(frame).ok_or("a frame lies outside memory")
-        };
-        let pointers = Pointers {
-            eptp: Eptp::new(guest.nested.root(), MemoryType::WriteBack, false),
-            msr_bitmap: bitmap(msrs.bytes())?,
-            io_bitmap_a: bitmap(a)?,
-            io_bitmap_b: bitmap(b)?,
-        };
-        // SAFETY: in VMX root operation as long as `vtx` is there; the region was just made.
-        let vmcs = unsafe { CurrentVmcs::new(region) }.map_err(|e| e.to_string())?;
+        // SAFETY: in VMX root operation as long as `vtx` is there; each vCPU is made once, with frames of its own.
+        let vmcs = unsafe { CurrentVmcs::new(frames.region) }.map_err(|e| e.to_string())?;
         Ok(Self {
             guest,
             software: vm::Vcpu::new(index, policy.cpuid.timer_shift() as u8),
@@ -116,13 +98,15 @@ impl Vcpu {
             generation: 0,
             on: false,
             held: false,
+            loading: None,
+            share_version: 0,
+            moves: 0,
             away: Box::new(Away {
                 extended: ExtendedState::new(),
                 registers: GuestRegisters::reset_state(rdtscp(guest)),
             }),
-            pointers,
+            pointers: frames.pointers,
             host: host_state(core),
-            vpid,
             has_vpid: vtx.has_vpid(),
             deaf: Deaf::default(),
             timer_set: false,
@@ -180,7 +164,7 @@ impl Vcpu {
     }
 
     fn set_up(&mut self, vtx: &VtX, start: &StartState) -> Result<(), String> {
-        let policy = &self.guest.vm.policy;
+        let (policy, vpid) = (&self.guest.vm.policy, self.vpid());
         self.vmx = Some(vmx::setup::initialise(
             &mut self.vmcs,
             &Setup {
@@ -189,7 +173,7 @@ impl Vcpu {
                 pat: control::PAT_RESET,
                 guest_cr4: (policy.cpuid.cr4() - Cr4::OSXSAVE).bits(),
                 tsc_offset: self.software.tsc_offset(),
-                vpid: self.vpid,
+                vpid,
                 host: &self.host,
                 pointers: self.pointers,
             },
@@ -211,6 +195,48 @@ impl Vcpu {
         );
         if broken {
             return Err("its control structure breaks the rules for VM entry".into());
+        }
+        Ok(())
+    }
+
+    /// Its number among the vCPUs of the machine.
+    pub(crate) fn id(&self) -> Id {
+        self.guest.id(self.software.index)
+    }
+
+    /// Its VM's number and its own.
+    pub(crate) fn who(&self) -> (u32, u32) {
+        (self.guest.index, self.software.index)
+    }
+
+    /// No other vCPU of the machine has the same, and zero is the host's.
+    fn vpid(&self) -> u16 {
+        self.id().0 + 1
+    }
+
+    /// Makes its control structure one that another core can have. This core does not hold its registers.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub(crate) fn detach(&mut self) -> Result<(), String> {
+        self.vmcs.clear().map_err(|e| e.to_string())
+    }
+
+    /// Makes it a vCPU of this core, after [`Vcpu::detach`] on another.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub(crate) fn attach(&mut self, vtx: &VtX, core: &Core) -> Result<(), String> {
+        self.make_current()?;
+        self.host = host_state(core);
+        vmx::setup::host(&mut self.vmcs, &self.host);
+        self.registers.forget_core();
+        if vtx.has_vpid() {
+            // It may have been here before, with other translations. Those of nested tables are what they were: the tables never change.
+            // SAFETY: in VMX root operation, and there is a VPID.
+            unsafe { vmx_ops::invvpid_single(self.vpid()) };
+        } else {
+            vtx.forget_translations();
         }
         Ok(())
     }
@@ -261,12 +287,6 @@ impl Vcpu {
             }
             Activity::WaitForSipi => wants.start_up.is_some(),
         }
-    }
-
-    /// Whether it can be entered now, as far as that is seen without taking in what others have for it: they would kick again.
-    pub(crate) fn may_be_ready(&mut self, now: Ticks) -> bool {
-        let waits = !self.guest.vm.mailbox(&self.software).is_empty();
-        self.on && !self.held && waits || self.is_ready(now)
     }
 
     /// The vector of a start-up that has come and is not carried out yet.
@@ -345,7 +365,7 @@ impl Vcpu {
             Effect::FlushLinear { pdptes } => {
                 if self.has_vpid {
                     // SAFETY: in VMX root operation, and there is a VPID.
-                    unsafe { vmx_ops::invvpid_single(self.vpid) };
+                    unsafe { vmx_ops::invvpid_single(self.vpid()) };
                 }
                 if pdptes && let Some(vmx) = self.vmx.as_mut() {
                     vmx.set_pdptes(&mut self.vmcs, self.software.pdptes);

@@ -31,6 +31,12 @@ const _: () = {
 };
 
 impl Registers {
+    /// Forgets the core that the VMCS was on: it was cleared there (SDM vol. 3, "VMCLEAR"), and another stack takes its exits.
+    pub fn forget_core(&mut self) {
+        self.launched = 0;
+        self.host_rsp = 0;
+    }
+
     /// Forgets what HOST_RSP was set to: to be called whenever the VMCS has been filled anew.
     pub fn forget_host_rsp(&mut self) {
         self.host_rsp = 0;

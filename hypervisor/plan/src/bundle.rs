@@ -272,6 +272,13 @@ impl<'b> Bundle<'b> {
         let file = self.handover.files.iter().find(|f| f.path == path)?;
         self.bytes.get(file.range(self.bytes.len())?)
     }
+
+    /// The same bytes for as long as the bundle is there, if `part` is a part of it.
+    #[must_use]
+    pub fn lasting(&self, part: &[u8]) -> Option<&'b [u8]> {
+        let from = (part.as_ptr() as usize).checked_sub(self.bytes.as_ptr() as usize)?;
+        self.bytes.get(from..from.checked_add(part.len())?)
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,14 @@ pub struct Slot {
     pub host: Extent,
 }
 
+/// How far [`GuestRam::scrub`] is.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Scrub {
+    slots: usize,
+    /// Of the slot behind those
+    bytes: u64,
+}
+
 /// How many slots one guest may have: three ranges of guest RAM, over host memory in few pieces.
 pub const MAX_SLOTS: usize = 32;
 
@@ -78,19 +86,24 @@ impl GuestRam {
         self.slots.get(..self.count).unwrap_or(&[])
     }
 
-    /// Zeroes all of it; no vCPU of the guest runs meanwhile. Calls `between` after each MiB, since it may take seconds.
-    pub fn scrub(&self, mut between: impl FnMut()) {
-        const PIECE: u64 = 1 << 20;
-        for s in self.slots() {
-            let mut done = 0;
-            while done < s.host.len {
-                let len = PIECE.min(s.host.len - done);
-                // Slots lie in the window, or reads and writes would have failed as well.
-                let _ = self.window.scrub(Hpa(s.host.start.0 + done), len);
-                done += len;
-                between();
+    /// Zeroes the next `len` bytes, or less at the end of a range; `false` once all is zeroed. The guest must not run meanwhile.
+    pub fn scrub(&self, done: &mut Scrub, len: u64) -> bool {
+        while let Some(slot) = self.slots().get(done.slots) {
+            let left = slot.host.len.saturating_sub(done.bytes);
+            if left == 0 {
+                *done = Scrub {
+                    slots: done.slots + 1,
+                    bytes: 0,
+                };
+                continue;
             }
+            let len = len.min(left);
+            // Slots lie in the window, or reads and writes would have failed as well.
+            let _ = self.window.scrub(Hpa(slot.host.start.0 + done.bytes), len);
+            done.bytes += len;
+            return true;
         }
+        false
     }
 
     /// Host address of `gpa`, and the bytes from there to the end of its slot.
@@ -292,9 +305,12 @@ mod tests {
     fn scrubbing_leaves_nothing() {
         let ram = two_slots();
         assert_eq!(ram.write_from(Gpa(0x1000), &[0xff; 0x2000]), Ok(()));
-        let mut calls = 0;
-        ram.scrub(|| calls += 1);
-        assert_eq!(calls, 2, "once for each MiB or part of one");
+        let (mut done, mut calls) = (Scrub::default(), 0);
+        while ram.scrub(&mut done, 0xc00) {
+            calls += 1;
+        }
+        assert_eq!(calls, 4, "twice for each slot of 4 KiB");
+        assert!(!ram.scrub(&mut done, 0xc00), "there is no more");
         let mut all = [1; 0x2000];
         assert_eq!(ram.read_into(Gpa(0x1000), &mut all), Ok(()));
         assert!(all.iter().all(|&b| b == 0));

@@ -179,7 +179,8 @@ fn controls(vmcs: &mut impl Vmcs, setup: &Setup<'_>) {
     }
 }
 
-fn host(vmcs: &mut impl Vmcs, host: &HostState) {
+/// Writes the host-state area: what the core that the VMCS is on goes on with at VM exits.
+pub fn host(vmcs: &mut impl Vmcs, host: &HostState) {
     write_all(
         vmcs,
         [

@@ -1,0 +1,150 @@
+//! Moves of vCPUs between the cores of the pool.
+//!
+//! The rule: a core on which a vCPU waits that may run on any core of the pool gives it to one that has nothing to run. It does so when it
+//! decides who runs next; a core that is about to sleep kicks one that could give. vCPUs with a reservation go only where their
+//! reservation goes; those with cores of their own, or with windows, never.
+// UNSAFETY: hands a vCPU with its inactive control structure from one core to another.
+#![allow(unsafe_code)]
+
+use crate::run::Runner;
+use crate::seat::{self, Seat};
+use crate::vcpu::Vcpu;
+use crate::{lifecycle, shares, trace};
+use alloc::boxed::Box;
+use core::sync::atomic::Ordering;
+use proto::trace::What;
+use sched::{Id, Luggage};
+use spec::Ticks;
+
+/// A vCPU on its way to another core.
+pub(crate) struct Parcel {
+    id: Id,
+    vcpu: Box<Vcpu>,
+    luggage: Luggage,
+    /// It can run
+    ready: bool,
+}
+
+// SAFETY: `give` has taken its registers out of the core and has cleared its control structure, which makes it inactive there; nothing
+// else of a vCPU belongs to a core. `take` describes the new core in it before it runs.
+unsafe impl Send for Parcel {}
+
+impl Runner {
+    /// Gives a vCPU that waits here to a core that has nothing to run, if there are both.
+    pub(crate) fn offer(&mut self, now: Ticks) {
+        if self.machine.pool.len() < 2 {
+            return;
+        }
+        let waits = self.scheduler.movable();
+        let crowded = waits.is_some();
+        if crowded != self.crowded {
+            self.crowded = crowded;
+            // Sequentially consistent, with the look at `idle` below: either we see that a core sleeps, or it sees this.
+            self.seat.crowded.store(crowded, Ordering::SeqCst);
+        }
+        let Some(id) = waits else {
+            return;
+        };
+        let to = self.machine.pool.iter().copied().find(|&core| {
+            core != self.core.local.index
+                && seat::at(core).is_some_and(|seat| {
+                    // Whoever turns the flag has the core for its vCPU.
+                    seat.idle.load(Ordering::SeqCst) && seat.idle.swap(false, Ordering::AcqRel)
+                })
+        });
+        if let Some(to) = to {
+            self.give(id, to, now);
+        }
+    }
+
+    /// Says that this core has nothing to run, and kicks one that has too much.
+    pub(crate) fn beg(&self) {
+        if !self.machine.pool.contains(&self.core.local.index) {
+            return;
+        }
+        self.seat.idle.store(true, Ordering::SeqCst);
+        let other = self.machine.pool.iter().copied().find(|&core| {
+            let crowded = |seat: &Seat| seat.crowded.load(Ordering::SeqCst);
+            core != self.core.local.index && seat::at(core).is_some_and(crowded)
+        });
+        if let Some(other) = other {
+            seat::kick(other);
+        }
+    }
+
+    /// This core has something to do again.
+    pub(crate) fn stop_begging(&self) {
+        if self.seat.idle.load(Ordering::Relaxed) {
+            self.seat.idle.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Sends a vCPU of this core to another one; says whether that could be done now.
+    pub(crate) fn give(&mut self, id: Id, to: u32, now: Ticks) -> bool {
+        let Some(seat) = seat::at(to) else {
+            return false;
+        };
+        let mut inbox = seat.inbox.lock();
+        if inbox.is_some() {
+            // Somebody else was faster; it will be taken out soon.
+            return false;
+        }
+        if self.current == Some(id) {
+            self.release();
+        }
+        let Some(mut vcpu) = self.vcpu_mut(id).take() else {
+            return false;
+        };
+        if let Err(e) = vcpu.detach() {
+            // It would have to be used on two cores at once.
+            panic!("a control structure cannot be cleared: {e}");
+        }
+        let ready = self.scheduler.is_ready(id);
+        let Some(luggage) = self.scheduler.remove(id, now) else {
+            panic!("a vCPU is unknown to its scheduler");
+        };
+        self.seat
+            .trace
+            .note(now, trace::of(What::Move, vcpu.who(), to));
+        // Before the parcel is there: whoever leaves something for the vCPU and still wakes this core for it did so before this, and the
+        // other core looks at all when it takes it.
+        vcpu.guest.places.set(vcpu.software.index, to);
+        *inbox = Some(Parcel {
+            id,
+            vcpu,
+            luggage,
+            ready,
+        });
+        drop(inbox);
+        seat::kick(to);
+        true
+    }
+
+    /// Takes in a vCPU that was sent here.
+    pub(crate) fn take(&mut self, now: Ticks) {
+        let Some(parcel) = self.seat.inbox.lock().take() else {
+            return;
+        };
+        let Parcel {
+            id,
+            mut vcpu,
+            luggage,
+            ready,
+        } = parcel;
+        let share = shares::of(self.machine, vcpu.guest);
+        vcpu.share_version = vcpu.guest.share.version();
+        self.release();
+        if let Err(e) = vcpu.attach(&self.vtx, &self.core) {
+            panic!("a control structure cannot be loaded: {e}");
+        }
+        vcpu.moves += 1;
+        *self.vcpu_mut(id) = Some(vcpu);
+        self.scheduler.adopt(id, share, luggage, now);
+        if ready {
+            self.scheduler.wake(id, now);
+        }
+        // Orders and mail that came while it was on its way.
+        lifecycle::obey(self, id);
+        self.consider(id, now);
+    }
+}

@@ -1,0 +1,150 @@
+//! The cores that the plan can name, and how each is told of work: kicks, and which of its vCPUs they are for.
+
+use crate::moves::Parcel;
+use crate::times::Report;
+use crate::trace::Ring;
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use hw::core_local::CoreLocal;
+use spin::{Mutex, Once};
+
+/// A core that the plan can name.
+pub(crate) struct Seat {
+    /// Local APIC id
+    pub(crate) apic_id: u32,
+    up: AtomicBool,
+    /// A bit for each vCPU that has something new
+    wakes: Box<[AtomicU64]>,
+    /// A bit for each word of `wakes`
+    summary: Box<[AtomicU64]>,
+    /// It is not to be interrupted for the sake of vCPUs: it will look by itself soon
+    quiet: AtomicBool,
+    /// It has nothing to run, and takes a vCPU of the pool
+    pub(crate) idle: AtomicBool,
+    /// One of its vCPUs waits and may go elsewhere
+    pub(crate) crowded: AtomicBool,
+    /// A vCPU on its way here
+    pub(crate) inbox: Mutex<Option<Parcel>>,
+    /// What its scheduler did last
+    pub(crate) trace: Ring,
+    /// Where its time went
+    pub(crate) report: Report,
+    /// Its TSC is not the first core's
+    out_of_step: AtomicBool,
+}
+
+static SEATS: Once<Box<[Seat]>> = Once::new();
+
+/// Says which cores there are, by their local APIC ids, and how many vCPUs the machine has.
+pub(crate) fn set(apic_ids: impl Iterator<Item = u32>, vcpus: usize) {
+    let words = vcpus.div_ceil(64);
+    let zeroes = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
+    let seat = |apic_id| Seat {
+        apic_id,
+        up: AtomicBool::new(false),
+        wakes: zeroes(words),
+        summary: zeroes(words.div_ceil(64)),
+        quiet: AtomicBool::new(false),
+        idle: AtomicBool::new(false),
+        crowded: AtomicBool::new(false),
+        inbox: Mutex::new(None),
+        trace: Ring::new(),
+        report: Report::default(),
+        out_of_step: AtomicBool::new(false),
+    };
+    SEATS.call_once(|| apic_ids.map(seat).collect());
+}
+
+/// The cores by their numbers.
+pub(crate) fn all() -> &'static [Seat] {
+    SEATS.get().map_or(&[], |seats| seats)
+}
+
+/// A core by its number.
+pub(crate) fn at(number: u32) -> Option<&'static Seat> {
+    all().get(number as usize)
+}
+
+impl Seat {
+    /// Whether it has been started and takes orders.
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
+    /// It runs our code from now on.
+    pub(crate) fn set_up(&self) {
+        self.up.store(true, Ordering::Release);
+    }
+
+    /// Whether its TSC is the first core's, as far as could be seen.
+    pub(crate) fn is_in_step(&self) -> bool {
+        !self.out_of_step.load(Ordering::Relaxed)
+    }
+
+    /// Its TSC is another than the first core's.
+    pub(crate) fn set_out_of_step(&self) {
+        self.out_of_step.store(true, Ordering::Relaxed);
+    }
+
+    /// A vCPU of this core for which it was told to look, once for each time that it was told.
+    pub(crate) fn next_wake(&self) -> Option<u32> {
+        for (s, summary) in (0..).zip(&self.summary) {
+            let mut words = summary.load(Ordering::Acquire);
+            while words != 0 {
+                let w = s * 64 + words.trailing_zeros();
+                let word = self.wakes.get(w as usize)?;
+                let bits = word.load(Ordering::Acquire);
+                if bits != 0 {
+                    let bit = bits.trailing_zeros();
+                    word.fetch_and(!(1 << bit), Ordering::AcqRel);
+                    return Some(w * 64 + bit);
+                }
+                // Cleared before the last look: whoever sets a bit sets this one after it.
+                summary.fetch_and(!(1 << (w & 63)), Ordering::AcqRel);
+                let late = word.load(Ordering::Acquire) != 0;
+                if late {
+                    summary.fetch_or(1 << (w & 63), Ordering::AcqRel);
+                } else {
+                    words &= words - 1;
+                }
+            }
+        }
+        None
+    }
+
+    /// Has others leave this core alone, or not any more: then it is to look at [`Seat::next_wake`] after this.
+    pub(crate) fn set_quiet(&self, quiet: bool) {
+        self.quiet.store(quiet, Ordering::SeqCst);
+    }
+}
+
+/// Has a core look at its orders and at the consoles.
+pub(crate) fn kick(number: u32) {
+    if let Some(seat) = at(number).filter(|seat| seat.is_up()) {
+        kick_seat(seat, number);
+    }
+}
+
+/// Has a core look at one of its vCPUs: what was left for it before is seen then.
+pub(crate) fn wake(number: u32, vcpu: u32) {
+    let Some(seat) = at(number) else {
+        return;
+    };
+    if let Some(word) = seat.wakes.get(vcpu as usize / 64)
+        && let Some(summary) = seat.summary.get(vcpu as usize / 4096)
+    {
+        word.fetch_or(1 << (vcpu & 63), Ordering::AcqRel);
+        // Sequentially consistent, with the look at `quiet` below: a core that ends its quiet looks here afterwards.
+        summary.fetch_or(1 << ((vcpu / 64) & 63), Ordering::SeqCst);
+    }
+    if seat.is_up() && !seat.quiet.load(Ordering::SeqCst) {
+        kick_seat(seat, number);
+    }
+}
+
+fn kick_seat(seat: &Seat, number: u32) {
+    match CoreLocal::current() {
+        Some(local) if local.index == number => local.note_kick(),
+        _ => hw::apic::send_nmi(seat.apic_id),
+    }
+}
