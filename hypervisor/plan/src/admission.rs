@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use sched::admission::{Demand, Sum};
 
-/// A whole core.
-const WHOLE: u64 = 1_000_000;
+/// A whole core, in the unit in which what is reserved of one is counted.
+const WHOLE: u64 = 1_000_000_000_000;
 /// How many cores, and how many reservations of one, an explanation shows one by one.
 const SHOWN: usize = 4;
 
@@ -48,6 +48,8 @@ struct Bin {
     core: u32,
     vcpus: Vec<Vcpu>,
     demands: Vec<Demand>,
+    /// Sum of their parts of [`WHOLE`], each rounded up
+    reserved: u64,
 }
 
 impl Bins {
@@ -56,6 +58,7 @@ impl Bins {
             core,
             vcpus: Vec::new(),
             demands: Vec::new(),
+            reserved: 0,
         };
         Self {
             bins: cores.map(empty).collect(),
@@ -74,7 +77,8 @@ impl Bins {
         all.retain(|(vcpu, reservation)| {
             let mut bins = self.bins.iter_mut();
             let fit = bins.find(|bin| bin.takes(demand(*reservation), overhead));
-            fit.map(|bin| bin.put(*vcpu, *reservation)).is_none()
+            fit.map(|bin| bin.put(*vcpu, *reservation, overhead))
+                .is_none()
         });
         all
     }
@@ -83,8 +87,8 @@ impl Bins {
     pub(crate) fn force(&mut self, all: Vec<(Vcpu, Reservation)>) {
         for (vcpu, reservation) in all {
             let bins = self.bins.iter_mut();
-            if let Some(bin) = bins.min_by_key(|bin| bin.reserved(self.overhead)) {
-                bin.put(vcpu, reservation);
+            if let Some(bin) = bins.min_by_key(|bin| bin.reserved) {
+                bin.put(vcpu, reservation, self.overhead);
             }
         }
     }
@@ -98,17 +102,20 @@ impl Bins {
         self.bins.iter().flat_map(seats).collect()
     }
 
-    /// What reservations leave of a core, in millionths of it, at least one.
+    /// What reservations leave of a core, as a part that is never none.
     pub(crate) fn left(&self, core: u32) -> u64 {
         let bin = self.bins.iter().find(|bin| bin.core == core);
-        let reserved = bin.map_or(0, |bin| bin.reserved(self.overhead));
+        let reserved = bin.map_or(0, |bin| bin.reserved);
         WHOLE.saturating_sub(reserved).max(1)
     }
 
     /// Why a reservation has no place beside the others.
     pub(crate) fn unfit(&self, plan: &Plan, (vm, vcpu): Vcpu, reservation: Reservation) -> Unfit {
         let Reservation { budget, period } = reservation;
-        let who = name(plan, (vm, vcpu));
+        let who = match plan.vms.get(vm as usize) {
+            Some(vm) if vm.vcpus > 1 => format!("vCPU {vcpu} of \"{}\"", vm.name),
+            vm => format!("\"{}\"", vm.map_or("", |vm| &vm.name)),
+        };
         let shown = self.bins.iter().take(SHOWN);
         let mut sums: Vec<String> = shown
             .map(|bin| bin.sum_with((vm, vcpu), reservation, self.overhead, plan))
@@ -139,27 +146,26 @@ impl Bins {
 impl Bin {
     /// Whether there is room for one more.
     fn takes(&self, more: Demand, overhead: u64) -> bool {
-        let demands = &self.with(more);
-        Sum { demands, overhead }.fits()
+        let sum = self.reserved.saturating_add(part(more, overhead));
+        // Each part is rounded up by less than one. Only near the whole this does not tell, and the exact sum, which
+        // costs more with each demand, must.
+        let least = sum.saturating_sub(self.demands.len() as u64 + 1);
+        let exact = || {
+            let demands = &self.with(more);
+            Sum { demands, overhead }.fits()
+        };
+        sum <= WHOLE || least <= WHOLE && exact()
     }
 
     fn with(&self, more: Demand) -> Vec<Demand> {
         self.demands.iter().copied().chain([more]).collect()
     }
 
-    fn put(&mut self, vcpu: Vcpu, reservation: Reservation) {
+    fn put(&mut self, vcpu: Vcpu, reservation: Reservation, overhead: u64) {
+        let demand = demand(reservation);
         self.vcpus.push(vcpu);
-        self.demands.push(demand(reservation));
-    }
-
-    /// In millionths of the core, each rounded up.
-    fn reserved(&self, overhead: u64) -> u64 {
-        let part = |demand: &Demand| {
-            let cost = u128::from(demand.budget.saturating_add(overhead)) * u128::from(WHOLE);
-            let part = cost.div_ceil(u128::from(demand.period.max(1)));
-            u64::try_from(part).unwrap_or(u64::MAX)
-        };
-        self.demands.iter().map(part).fold(0, u64::saturating_add)
+        self.demands.push(demand);
+        self.reserved = self.reserved.saturating_add(part(demand, overhead));
     }
 
     /// What the core would carry with one more.
@@ -176,6 +182,13 @@ impl Bin {
             }
         }
     }
+}
+
+/// The part of [`WHOLE`] that one takes, rounded up.
+fn part(demand: Demand, overhead: u64) -> u64 {
+    let cost = u128::from(demand.budget.saturating_add(overhead)) * u128::from(WHOLE);
+    let part = cost.div_ceil(u128::from(demand.period.max(1)));
+    u64::try_from(part).unwrap_or(u64::MAX)
 }
 
 fn demand(Reservation { budget, period }: Reservation) -> Demand {

@@ -125,8 +125,8 @@ impl Plan {
         for (vcpu, weight) in movable {
             // weights / left, compared without a fraction; `min_by` takes the first of several.
             let least = loads.iter_mut().min_by(|a, b| {
-                let (a, b) = ((a.1 + weight, a.2), (b.1 + weight, b.2));
-                (a.0 * b.1).cmp(&(b.0 * a.1))
+                let times = |a: u64, b: u64| u128::from(a) * u128::from(b);
+                times(a.1 + weight, b.2).cmp(&times(b.1 + weight, a.2))
             });
             if let Some((core, weights, _)) = least {
                 *weights += weight;

@@ -86,7 +86,7 @@ fn weight(value: &Spanned<DeValue<'_>>, findings: &mut Findings) -> Result<u32, 
         Finding::new("invalid weight", value.span())
             .label(label)
             .mend(format!(
-                "use 1 to {MAX_WEIGHT}, such as `{WEIGHT}`: twice the weight is twice the time"
+                "use 1 to {MAX_WEIGHT}, such as `{WEIGHT}`: twice the weight is twice the time of what is left over"
             )),
     ))
 }

@@ -159,7 +159,7 @@ fn beyond(window: &Window, frame: &Spanned<u64>, findings: &mut Findings) -> Ref
             .mend(if left >= LEAST {
                 format!("use a length of {} at most, or a longer frame", Nanos(left))
             } else {
-                format!("begin well before {}, or use a longer frame", Nanos(end))
+                format!("begin before {}, or use a longer frame", Nanos(end))
             }),
     )
 }

@@ -1,10 +1,14 @@
 //! What holds for any text and any plan.
 
-use plan::{Cores, Facts, Format, MAX_VCPUS, Module, Plan, Runs, Share, Smt, Start, Vm};
+use plan::{
+    Cores, Cyclic, Facts, Format, MAX_VCPUS, MAX_WEIGHT, Module, Plan, Reservation, Runs, Share,
+    Smt, Spare, Start, Vm, Window,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use spec::Gpa;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Judges bytes as `boot` does, and checks what holds for every refusal.
 fn judge(bytes: &[u8], facts: &Facts<'_>) -> Option<Plan> {
@@ -125,29 +129,128 @@ fn vm() -> impl Strategy<Value = Vm> {
     )
 }
 
+fn share() -> impl Strategy<Value = Share> {
+    let period = prop_oneof![100_000..2_000_000u64, 100_000..=10_000_000_000u64];
+    let reservation = period.prop_flat_map(|period| {
+        (10_000..=period).prop_map(move |budget| Reservation { budget, period })
+    });
+    prop_oneof![
+        Just(Share::default()),
+        (1..=MAX_WEIGHT).prop_map(|weight| Share {
+            weight: Some(weight),
+            reservation: None
+        }),
+        (
+            proptest::option::of(1..=MAX_WEIGHT),
+            reservation.prop_map(Some)
+        )
+            .prop_map(|(weight, reservation)| Share {
+                weight,
+                reservation
+            }),
+    ]
+}
+
+/// How a VM runs: on cores of its own, with a share, or in windows of the table with this number.
+#[derive(Clone, Debug)]
+enum Class {
+    Dedicated,
+    Pool(Share),
+    Windows(usize),
+}
+
+fn class() -> impl Strategy<Value = Class> {
+    prop_oneof![
+        Just(Class::Dedicated),
+        share().prop_map(Class::Pool),
+        (0..TABLES).prop_map(Class::Windows)
+    ]
+}
+
+/// Most cyclic tables of a plan that is made here.
+const TABLES: usize = 2;
+
+/// Windows of one table: a pause before each of them, and its length.
+fn table() -> impl Strategy<Value = (Spare, Vec<(u64, u64)>, u64)> {
+    let window = (prop_oneof![Just(0), 0..1_000_000u64], 10_000..10_000_000u64);
+    let spare = select(vec![Spare::Idle, Spare::Pool]);
+    (spare, vec(window, 1..80), 0..1_000_000u64)
+}
+
+fn cyclic(
+    core: u32,
+    (spare, lengths, rest): (Spare, Vec<(u64, u64)>, u64),
+    vcpus: &[(u32, u32)],
+) -> Cyclic {
+    // Each has one at least, and some have several.
+    let count = vcpus.len().max(lengths.len());
+    let lengths = lengths.iter().cycle().take(count);
+    let mut end = 0;
+    let window = |((vm, vcpu), (pause, length)): (&(u32, u32), &(u64, u64))| {
+        let at = end + pause;
+        end = at + length;
+        Window {
+            vm: *vm,
+            vcpu: *vcpu,
+            at,
+            length: *length,
+        }
+    };
+    let windows = vcpus.iter().cycle().zip(lengths).map(window).collect();
+    Cyclic {
+        core,
+        frame: (end + rest).max(100_000),
+        spare,
+        windows,
+    }
+}
+
 fn valid() -> impl Strategy<Value = Plan> {
     let cores = Just((0..600).collect::<Vec<u32>>()).prop_shuffle();
     let smt = select(vec![Smt::Off, Smt::Share]);
-    let vms = vec((vm(), any::<bool>()), 1..5);
-    (vms, cores, smt, any::<bool>()).prop_map(|(vms, mut cores, smt, statistics)| {
-        let mut named = std::collections::BTreeSet::new();
-        let own = |(mut vm, own): (Vm, bool)| {
-            if own {
-                vm.runs = Runs::Dedicated(cores.split_off(cores.len() - vm.vcpus as usize));
-            }
-            vm
-        };
-        Plan {
-            smt,
-            statistics,
-            cyclic: vec![],
-            vms: vms
+    let vms = vec((vm(), class()), 1..5);
+    let tables = vec(table(), TABLES);
+    (vms, cores, tables, smt, any::<bool>()).prop_map(
+        |(vms, mut cores, tables, smt, statistics)| {
+            let mut named = BTreeSet::new();
+            let mut own = |(mut vm, class): (Vm, Class)| {
+                let mut table = None;
+                vm.runs = match class {
+                    Class::Dedicated => {
+                        Runs::Dedicated(cores.split_off(cores.len() - vm.vcpus as usize))
+                    }
+                    Class::Pool(share) => Runs::Pool(share),
+                    Class::Windows(number) => {
+                        table = Some(number);
+                        Runs::Cyclic
+                    }
+                };
+                (vm, table)
+            };
+            let vms = vms
                 .into_iter()
-                .map(own)
-                .filter(|vm| named.insert(vm.name.clone()))
-                .collect(),
-        }
-    })
+                .filter(|(vm, _)| named.insert(vm.name.clone()));
+            let (vms, on): (Vec<Vm>, Vec<Option<usize>>) = vms.map(&mut own).unzip();
+            let cyclic = (0..).zip(tables).filter_map(|(number, lengths)| {
+                let vms = (0..)
+                    .zip(&vms)
+                    .zip(&on)
+                    .filter(|(_, on)| **on == Some(number));
+                let vcpus: Vec<(u32, u32)> = vms
+                    .flat_map(|((index, vm), _)| (0..vm.vcpus).map(move |vcpu| (index, vcpu)))
+                    .collect();
+                let core = cores.pop().expect("there are enough");
+                (!vcpus.is_empty()).then(|| cyclic(core, lengths, &vcpus))
+            });
+            let cyclic = cyclic.collect();
+            Plan {
+                smt,
+                statistics,
+                cyclic,
+                vms,
+            }
+        },
+    )
 }
 
 /// Pieces of which a text is likely to be nearly right.
@@ -155,6 +258,21 @@ fn piece() -> impl Strategy<Value = String> {
     const PIECES: &[&str] = &[
         "[[vm]]",
         "[vm]",
+        "[[cyclic]]",
+        "[[cyclic.windows]]",
+        "core = 1\n",
+        "frame = \"10 ms\"\n",
+        "spare = \"pool\"\n",
+        "windows = [{vm=\"a\", at=\"0 ms\", length=\"4 ms\"}]\n",
+        "vm = \"a\"\n",
+        "vcpu = 1\n",
+        "at = \"1 ms\"\n",
+        "length = \"99999999999999999999 s\"\n",
+        "weight = 10\n",
+        "budget = \"1 ms\"\n",
+        "period = \"2 ms\"\n",
+        "\"0.1 ns\"",
+        "\"1 \u{b5}s\"",
         "[[",
         "]]",
         "vm",
@@ -220,6 +338,74 @@ fn piece() -> impl Strategy<Value = String> {
     prop_oneof![9 => select(PIECES).prop_map(str::to_owned), 1 => "\\PC{0,40}"]
 }
 
+/// Cores, windows and reservations of an accepted plan on a machine with so many cores.
+fn runs_as_it_says(plan: &Plan, cores: u32) -> Result<(), TestCaseError> {
+    let placed = plan.place(cores);
+    let mut own = BTreeSet::new();
+    let mut others = BTreeSet::new();
+    // Exact sums, of budgets in a period that all periods divide, would not fit: floating point is near enough.
+    let mut reserved: BTreeMap<u32, f64> = BTreeMap::new();
+    let tables: BTreeMap<u32, &Cyclic> = plan
+        .cyclic
+        .iter()
+        .map(|table| (table.core, table))
+        .collect();
+    prop_assert_eq!(tables.len(), plan.cyclic.len());
+    for ((index, vm), on) in (0..).zip(&plan.vms).zip(&placed) {
+        for (vcpu, core) in (0..).zip(on) {
+            match &vm.runs {
+                Runs::Dedicated(_) => prop_assert!(own.insert(*core) && !tables.contains_key(core)),
+                Runs::Pool(Share {
+                    weight,
+                    reservation,
+                }) => {
+                    others.insert(*core);
+                    prop_assert!(weight.is_none_or(|weight| (1..=MAX_WEIGHT).contains(&weight)));
+                    prop_assert!(weight.is_some() || reservation.is_some());
+                    prop_assert!(plan.pool(cores).contains(core));
+                    if let Some(Reservation { budget, period }) = reservation {
+                        prop_assert!((1..=*period).contains(budget) && !tables.contains_key(core));
+                        *reserved.entry(*core).or_default() += *budget as f64 / *period as f64;
+                    }
+                }
+                Runs::Cyclic => {
+                    others.insert(*core);
+                    let with = |table: &&Cyclic| {
+                        table
+                            .windows
+                            .iter()
+                            .any(|w| (w.vm, w.vcpu) == (index, vcpu))
+                    };
+                    let with: Vec<u32> = plan
+                        .cyclic
+                        .iter()
+                        .filter(with)
+                        .map(|table| table.core)
+                        .collect();
+                    prop_assert_eq!(with, [*core]);
+                }
+            }
+        }
+    }
+    prop_assert!(own.is_disjoint(&others));
+    prop_assert!(
+        reserved.values().all(|sum| *sum <= 1.0 + 1e-6),
+        "{reserved:?}"
+    );
+    prop_assert_eq!(plan.admit(cores, 0), Ok(()));
+    for table in &plan.cyclic {
+        let mut free = 0;
+        for window in &table.windows {
+            prop_assert!(window.at >= free && window.length > 0);
+            free = window.at + window.length;
+            let vm = &plan.vms[window.vm as usize];
+            prop_assert!(window.vcpu < vm.vcpus && vm.runs == Runs::Cyclic);
+        }
+        prop_assert!(free <= table.frame && !table.windows.is_empty());
+    }
+    Ok(())
+}
+
 proptest! {
     #[test]
     fn no_bytes_panic(bytes in vec(any::<u8>(), 0..400), known in any::<Known>()) {
@@ -273,6 +459,7 @@ proptest! {
                     prop_assert!(plan::layout::ram(vm.memory).iter().any(|ram| ram.contains(&load.0) && end <= ram.end));
                 }
             }
+            runs_as_it_says(&plan, there)?;
             prop_assert_eq!(judge(plan.to_string().as_bytes(), &Facts::default()), Some(plan));
         }
     }
