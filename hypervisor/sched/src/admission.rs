@@ -204,6 +204,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
         /// Periods with many large prime factors: the common denominator soon leaves 128 bits.
         #[test]
         fn what_is_admitted_fits(

@@ -76,6 +76,7 @@ impl Fair {
         let (time, rate) = &mut self.accounts[usize::from(id)];
         *time = (*time).max(self.clock) + u128::from(cost) * u128::from(*rate);
         self.ready.put(id, *time);
+        self.advance();
     }
 
     /// It wants no more.

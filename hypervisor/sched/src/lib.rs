@@ -11,12 +11,14 @@ mod decide;
 mod decision;
 mod fair;
 mod heap;
+mod queues;
 mod scheduler;
 mod server;
 mod share;
 mod table;
 mod times;
 mod vcpu;
+mod view;
 
 pub use decision::{Band, Decision};
 pub use scheduler::Scheduler;

@@ -1,12 +1,11 @@
 //! One core's scheduler: what happens to vCPUs. Who runs is decided in `decide`.
 
-use crate::account::State;
 use crate::fair::Fair;
 use crate::heap::Heap;
 use crate::server::Server;
 use crate::table::{Spot, Table};
 use crate::vcpu::{Luggage, Vcpu};
-use crate::{Band, CoreTimes, Id, Share, Times};
+use crate::{Band, CoreTimes, Id, Share};
 use alloc::vec::Vec;
 use spec::Ticks;
 
@@ -30,9 +29,9 @@ pub struct Scheduler {
     /// The last event
     pub(crate) last: u64,
     /// The host's own work since then
-    stolen: u64,
-    wake_cost: u64,
-    core: CoreTimes,
+    pub(crate) stolen: u64,
+    pub(crate) wake_cost: u64,
+    pub(crate) core: CoreTimes,
 }
 
 impl Scheduler {
@@ -173,76 +172,8 @@ impl Scheduler {
         self.stolen = self.stolen.saturating_add(ticks.0);
     }
 
-    /// Where a vCPU's time went, until `now`.
-    #[must_use]
-    pub fn times(&self, id: Id, now: Ticks) -> Option<Times> {
-        let vcpu = self.vcpus.get(usize::from(id.0))?.as_ref()?;
-        let now = now.0.max(self.last);
-        let mut vcpu = *vcpu;
-        if let Some((running, band)) = self.running
-            && running == id.0
-        {
-            vcpu.account.ran(band, self.unaccounted(now).0);
-        }
-        Some(vcpu.times(now))
-    }
-
-    /// Where the core's time went, until `now`.
-    #[must_use]
-    pub fn core_times(&self, now: Ticks) -> CoreTimes {
-        let (ran, stolen) = self.unaccounted(now.0.max(self.last));
-        let mut core = self.core;
-        core.add(self.running.map(|(_, band)| band), ran, stolen);
-        core
-    }
-
-    /// A vCPU that waits for left-over time, has no reservation, and would be best given to another core: the one that
-    /// is furthest ahead of its share, so the last that this core would choose. Linear in those that wait.
-    #[must_use]
-    pub fn movable(&self) -> Option<Id> {
-        let last = self.fair.last(|id| {
-            let vcpu = self.vcpus[usize::from(id)].as_ref();
-            self.running.is_none_or(|(running, _)| running != id)
-                && vcpu.is_some_and(|vcpu| vcpu.share.reservation.is_none())
-        });
-        last.map(Id)
-    }
-
-    /// What a vCPU may have.
-    #[must_use]
-    pub fn share(&self, id: Id) -> Option<Share> {
-        let vcpu = self.vcpus.get(usize::from(id.0))?.as_ref()?;
-        Some(vcpu.share)
-    }
-
-    /// Whether a vCPU is there and wants to run, as far as the last event knew.
-    #[must_use]
-    pub fn is_ready(&self, id: Id) -> bool {
-        let vcpu = self.vcpus.get(usize::from(id.0));
-        matches!(vcpu, Some(Some(vcpu)) if vcpu.ready)
-    }
-
-    /// Level moves in heaps since [`Scheduler::new`]: the measure of the work done.
-    #[must_use]
-    pub fn steps(&self) -> u64 {
-        let heaps = [
-            &self.deadlines,
-            &self.releases,
-            &self.timers,
-            &self.weighted_timers,
-        ];
-        heaps.iter().map(|heap| heap.steps()).sum::<u64>() + self.fair.steps()
-    }
-
     pub(crate) fn vcpu(&mut self, id: u16) -> Option<&mut Vcpu> {
         self.vcpus.get_mut(usize::from(id))?.as_mut()
-    }
-
-    /// Time since the last event: nobody's account knows of it yet. The host's own work apart.
-    fn unaccounted(&self, now: u64) -> (u64, u64) {
-        let passed = now - self.last;
-        let stolen = self.stolen.min(passed);
-        (passed - stolen, stolen)
     }
 
     /// Brings all that goes on by itself up to `now`, but for what may make others want the core. Says what time it is:
@@ -293,119 +224,5 @@ impl Scheduler {
         if let Some(owner) = self.spot.owner {
             self.settle(owner, self.spot.start.max(left));
         }
-    }
-
-    /// It wants to run, since `at`.
-    pub(crate) fn rouse(&mut self, id: u16, at: u64) {
-        let cost = self.wake_cost;
-        let Some(vcpu) = self.vcpu(id) else {
-            return;
-        };
-        if vcpu.has_windows_only() {
-            vcpu.account.enter(State::Throttled, at);
-        }
-        vcpu.ready = true;
-        vcpu.woke = at;
-        vcpu.timer = None;
-        if let Some(server) = &mut vcpu.server {
-            server.wake(at, cost);
-        }
-        self.disarm(id);
-        self.join(id, cost);
-        // A window may have begun since then.
-        let windowed = self.spot.owner == Some(id);
-        self.settle(
-            id,
-            if windowed {
-                at.max(self.spot.start)
-            } else {
-                at
-            },
-        );
-    }
-
-    /// It does not want to run.
-    fn rest(&mut self, id: u16, timer: Option<u64>, now: u64) {
-        let Some(vcpu) = self.vcpu(id) else {
-            return;
-        };
-        vcpu.ready = false;
-        vcpu.timer = timer;
-        if let Some((running, _)) = self.running
-            && running == id
-        {
-            self.running = None;
-        }
-        self.leave(id);
-        self.disarm(id);
-        self.arm(id);
-        self.settle(id, now);
-    }
-
-    /// Puts one that is ready where it waits. A wake-up costs it `cost` of its left-over time.
-    pub(crate) fn join(&mut self, id: u16, cost: u64) {
-        let Some(vcpu) = &self.vcpus[usize::from(id)] else {
-            return;
-        };
-        let weighted = vcpu.share.weight.is_some();
-        match &vcpu.server {
-            Some(server) if server.left() > 0 => {
-                self.deadlines.put(id, server.deadline());
-                self.releases.remove(id);
-                self.fair.leave(id);
-                return;
-            }
-            Some(server) => {
-                self.releases.put(id, server.deadline());
-                self.deadlines.remove(id);
-            }
-            None => {}
-        }
-        if weighted && !self.fair.contains(id) {
-            self.fair.join(id, cost);
-        }
-    }
-
-    /// Takes it from where it waits.
-    fn leave(&mut self, id: u16) {
-        self.deadlines.remove(id);
-        self.releases.remove(id);
-        self.fair.leave(id);
-    }
-
-    fn arm(&mut self, id: u16) {
-        let Some(vcpu) = &self.vcpus[usize::from(id)] else {
-            return;
-        };
-        match vcpu.timer {
-            Some(at) if vcpu.server.is_some() => self.timers.put(id, at),
-            Some(at) if vcpu.share.weight.is_some() => self.weighted_timers.put(id, at),
-            // In no heap: it is looked at when its window is near.
-            _ => {}
-        }
-    }
-
-    fn disarm(&mut self, id: u16) {
-        self.timers.remove(id);
-        self.weighted_timers.remove(id);
-    }
-
-    /// Puts the time from `at` on into the right account of one that does not run.
-    pub(crate) fn settle(&mut self, id: u16, at: u64) {
-        let entitled =
-            self.spot.owner == Some(id) || self.deadlines.contains(id) || self.fair.contains(id);
-        let running = self.running.is_some_and(|(running, _)| running == id);
-        let Some(vcpu) = self.vcpu(id) else {
-            return;
-        };
-        if running {
-            return;
-        }
-        let state = match (vcpu.ready, entitled) {
-            (false, _) => State::Blocked,
-            (true, true) => State::Waiting,
-            (true, false) => State::Throttled,
-        };
-        vcpu.account.enter(state, at);
     }
 }
