@@ -1,6 +1,6 @@
 //! Texts that are made to hurt: judged in little stack and in little time.
 
-use plan::{Facts, MAX_TEXT};
+use plan::{Cores, Facts, MAX_TEXT};
 use std::time::{Duration, Instant};
 
 /// Least stack of a UEFI application (UEFI 2.10, section 2.3.4); test builds use several times as much of it as
@@ -11,6 +11,26 @@ const STACK: usize = if cfg!(debug_assertions) { 8 } else { 1 } * (128 << 10);
 fn filled(head: &str, piece: &str, tail: &str) -> String {
     let count = (MAX_TEXT - head.len() - tail.len()) / piece.len();
     format!("{head}{}{tail}", piece.repeat(count))
+}
+
+const VM: &str = "kernel=\"k\"\nmemory=\"2 MiB\"\n";
+
+/// A VM, and a table that waits for its windows.
+fn table(core: &str) -> String {
+    format!("[[vm]]\nname=\"a\"\n{VM}[[cyclic]]\ncore={core}\nframe=\"10 s\"\n")
+}
+
+/// As many reservations as there can be, most of them tiny, of periods without a common divisor, and more than there are cores for.
+fn reservations() -> String {
+    let vm = |n: u32, budget: u32| {
+        let period = 9_999_999_999u64 - u64::from(n) * 2;
+        format!(
+            "[[vm]]\nname=\"v{n}\"\n{VM}vcpus=64\nbudget=\"{budget} us\"\nperiod=\"{period} ns\"\n"
+        )
+    };
+    let tiny: String = (0..61).map(|n| vm(n, 10)).collect();
+    // Half of a core each, which are tried first.
+    tiny + &vm(61, 5_000_000)
 }
 
 #[test]
@@ -46,14 +66,41 @@ fn hostile_texts_are_refused_in_little_stack_and_time() {
         filled("[[vm]]\ncores=[", "1,", "]"),
         filled("[[vm]]\nmodules=[", "{},", "]"),
         filled("", "[[vm]]\ncores=[1]\n", ""),
+        filled("[[vm]]\nbudget=\"", "9", " us\""),
+        filled("[[vm]]\nbudget=\"0.", "1", " s\""),
+        filled("[[cyclic]]\nwindows=[", "{},", "]"),
+        filled("", "[[cyclic]]\n", ""),
+        filled(
+            "[[vm]]\nname=\"a\"\n",
+            "[[cyclic.windows]]\nvm=\"a\"\nat=\"0 s\"\nlength=\"1 s\"\n",
+            "",
+        ),
+        filled(
+            &table("0"),
+            "[[cyclic.windows]]\nvm=\"a\"\nat=\"0 s\"\nlength=\"1 s\"\n",
+            "",
+        ),
+        filled(
+            &table("0"),
+            "[[cyclic.windows]]\nvm=\"b\"\nvcpu=9\nat=\"1 s\"\nlength=\"10 us\"\n",
+            "",
+        ),
         many_keys,
+        reservations(),
     ];
     for text in texts {
         assert!(text.len() <= MAX_TEXT);
         let head: String = text.chars().take(40).collect();
         let began = Instant::now();
         let judge = move || {
-            plan::parse(&text, "a.toml", &Facts::default()).map_err(|refusal| refusal.render(false))
+            let facts = Facts {
+                cores: Some(Cores {
+                    physical: 3,
+                    threads: 3,
+                }),
+                ..Facts::default()
+            };
+            plan::parse(&text, "a.toml", &facts).map_err(|refusal| refusal.render(false))
         };
         let judged = std::thread::Builder::new()
             .stack_size(STACK)
