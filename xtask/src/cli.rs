@@ -4,6 +4,7 @@ mod bench;
 mod ctl;
 mod run;
 mod size;
+mod trace;
 
 use crate::report::Reporter;
 use crate::test::Tests;
@@ -15,6 +16,7 @@ use ctl::Ctl;
 use run::Run;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use trace::Trace;
 
 /// Builds, runs and tests Bulkhead.
 #[derive(Debug, Parser)]
@@ -30,6 +32,8 @@ enum Command {
     Run(Run),
     /// Command the machine of a running `run`
     Ctl(Ctl),
+    /// Draw what the schedulers of a machine do, and write it for Perfetto
+    Trace(Trace),
     /// Write the disk image to a file, for an emulator or a USB stick
     Image(Image),
     /// Say what is wrong with a config file, as the machine would
@@ -81,6 +85,7 @@ impl Cli {
         match self.command {
             Command::Run(args) => args.run(),
             Command::Ctl(args) => args.run(),
+            Command::Trace(args) => args.run(),
             Command::Image(args) => args.run(),
             Command::Check { file } => {
                 let config = load(Some(file), &Reporter::new())?;

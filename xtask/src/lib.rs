@@ -22,6 +22,7 @@ pub mod supply;
 mod terminal;
 pub mod test;
 pub mod tools;
+pub mod trace;
 pub mod verdict;
 pub mod watch;
 pub mod workspace;

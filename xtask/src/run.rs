@@ -2,7 +2,7 @@
 
 mod management;
 mod pump;
-mod tail;
+pub(crate) mod tail;
 
 use crate::consoles::Kind;
 use crate::machine::Running;

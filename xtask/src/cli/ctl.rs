@@ -4,9 +4,11 @@ use crate::ctl::{self, Client, Which};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use monitor::command::{Asked, parse};
-use monitor::render::render;
-use proto::Answer;
+use monitor::render::{render, top};
+use proto::{Answer, Command, MachineTimes};
 use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub(super) struct Ctl {
@@ -16,6 +18,9 @@ pub(super) struct Ctl {
     /// Print the answer as JSON
     #[arg(long)]
     json: bool,
+    /// Ask again and again, so many seconds apart, and show what went on in between; with `top`
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    every: Option<u32>,
     /// The command, as at the machine's prompt, such as `vm list`; `help` lists them
     #[arg(required = true, value_name = "WORD")]
     words: Vec<String>,
@@ -35,10 +40,26 @@ impl Ctl {
         let Asked::Machine(command) = asked(&names)? else {
             bail!("a command has become help");
         };
-        self.show(&client.ask(command)?)
+        let Some(seconds) = self.every else {
+            return self.show(&client.ask(command)?, None);
+        };
+        if command != Command::Times {
+            bail!("Only `top` is asked again and again: leave `--every` out.");
+        }
+        let mut before = None;
+        loop {
+            let answer = client.ask(command.clone())?;
+            self.show(&answer, before.as_ref())?;
+            before = match answer {
+                Answer::Times(times) => Some(times),
+                _ => None,
+            };
+            sleep(Duration::from_secs(seconds.into()));
+        }
     }
 
-    fn show(&self, answer: &Answer) -> Result<ExitCode> {
+    /// Shows an answer; of times what went on since those `before`.
+    fn show(&self, answer: &Answer, before: Option<&MachineTimes>) -> Result<ExitCode> {
         let refused = matches!(answer, Answer::Refused(_));
         if self.json {
             let json = serde_json::to_string_pretty(answer);
@@ -48,6 +69,8 @@ impl Ctl {
             );
         } else if let Answer::Refused(why) = answer {
             bail!("{why}");
+        } else if let Answer::Times(times) = answer {
+            print!("{}", top(times, before));
         } else {
             print!("{}", render(answer));
         }

@@ -3,7 +3,7 @@
 use super::folder;
 use anyhow::{Context, Result, bail};
 use proto::{Answer, Command, Decoder, FromMachine, Message, ToMachine, VERSION, frame};
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub enum Which {
 #[derive(Debug)]
 pub struct Client {
     process: u32,
-    stream: UnixStream,
+    stream: BufReader<UnixStream>,
     decoder: Decoder<FromMachine>,
 }
 
@@ -65,7 +65,7 @@ impl Client {
     fn new(process: u32, stream: UnixStream) -> Client {
         Client {
             process,
-            stream,
+            stream: BufReader::new(stream),
             decoder: Decoder::new(),
         }
     }
@@ -101,15 +101,15 @@ impl Client {
     fn send(&mut self, message: &impl Message) -> Result<()> {
         let frame = frame(message).context("The command is too long.")?;
         self.stream
+            .get_mut()
             .write_all(&frame)
             .with_context(|| self.silent())?;
         Ok(())
     }
 
     fn hear(&mut self) -> Result<FromMachine> {
-        self.stream.set_read_timeout(Some(PATIENCE))?;
+        self.stream.get_ref().set_read_timeout(Some(PATIENCE))?;
         loop {
-            // One byte a call: what is heard is short.
             let mut byte = [0];
             let read = self.stream.read(&mut byte);
             match read.with_context(|| self.silent())? {

@@ -5,14 +5,14 @@ const LINES: usize = 15;
 
 /// The last lines of a stream.
 #[derive(Default)]
-pub(super) struct Tail(Vec<u8>);
+pub(crate) struct Tail(Vec<u8>);
 
 impl Tail {
-    pub(super) fn of(text: &str) -> Tail {
+    pub(crate) fn of(text: &str) -> Tail {
         Tail(text.as_bytes().to_vec())
     }
 
-    pub(super) fn feed(&mut self, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
         if self.0.len() > 1 << 16 {
             self.0.drain(..self.0.len() - (1 << 15));

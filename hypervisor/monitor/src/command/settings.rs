@@ -1,6 +1,7 @@
 //! What `vm set` is given: `weight=200`, `budget=200us`, `period=1ms`.
 
 use super::shown;
+use crate::nanos::nanos;
 use crate::nearest::nearest;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -12,14 +13,6 @@ const KEYS: [(&str, &str); 3] = [("weight", "200"), ("budget", "200us"), ("perio
 
 /// The word that takes a thing away.
 const NONE: &str = "none";
-
-/// Units of time, in nanoseconds; as in the plan.
-const UNITS: [(&str, u64); 4] = [
-    ("ns", 1),
-    ("us", 1_000),
-    ("ms", 1_000_000),
-    ("s", 1_000_000_000),
-];
 
 /// How each setting begins, but for those that a line has.
 pub(super) fn beginnings<'a>(line: &'a [&'a str]) -> impl Iterator<Item = &'static str> + 'a {
@@ -105,13 +98,7 @@ fn number(value: &str) -> Result<u32, String> {
 
 /// A time in nanoseconds, zero for none.
 fn time(key: &str, value: &str) -> Result<u64, String> {
-    let digits = value
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(value.len());
-    let (count, unit) = value.split_at(digits);
-    let unit = UNITS.iter().find(|(name, _)| *name == unit);
-    let nanos = unit.and_then(|(_, nanos)| count.parse::<u64>().ok()?.checked_mul(*nanos));
-    match (key, nanos) {
+    match (key, nanos(value)) {
         (_, Some(nanos @ 1..)) => Ok(nanos),
         ("budget", _) if value == NONE => Ok(0),
         ("budget", _) => Err(format!(

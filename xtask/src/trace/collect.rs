@@ -1,0 +1,159 @@
+//! Asks a machine for what its cores recorded.
+
+use super::recording::{Recording, Ring};
+use anyhow::{Context, Result};
+use proto::trace::TraceChunk;
+use proto::{Answer, Command, MachineTimes};
+use spec::Ticks;
+use std::time::Duration;
+
+/// Asks only where the events of a core end.
+const END: u64 = u64::MAX;
+/// Events from before the time that is wanted, which tell how it began.
+const BEFORE: u64 = 64;
+/// A machine that is not there yet is asked again after so long by the wall clock, and without delay when it is near.
+const FAR: u64 = 2_000_000_000;
+const WAIT: Duration = Duration::from_millis(20);
+/// How often a machine is asked again that has no room for the answer.
+const AGAIN: u32 = 20;
+
+/// What is to be collected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// Nanoseconds from the hypervisor's entry to where it begins; `None` for now
+    pub at: Option<u64>,
+    /// Its length in nanoseconds
+    pub length: u64,
+}
+
+/// A machine that answers, and the wall clock beside it.
+struct Asked<'a> {
+    ask: &'a mut dyn FnMut(Command) -> Result<Answer>,
+    pause: &'a mut dyn FnMut(Duration),
+}
+
+/// A core whose events are collected.
+struct Core {
+    ring: Ring,
+    /// Number of the first event of the time that is wanted
+    wanted: u64,
+    /// Number of the event to ask for next
+    next: u64,
+    done: bool,
+}
+
+/// Collects what the cores of a machine do in a length of its time. `pause` lets time pass by the wall clock.
+///
+/// Nothing is asked while that time passes, but for a glance now and then whether it has: to answer is work for the machine, which would
+/// be seen.
+///
+/// # Errors
+/// When the machine does not answer, or refuses.
+pub fn collect(
+    ask: &mut dyn FnMut(Command) -> Result<Answer>,
+    pause: &mut dyn FnMut(Duration),
+    wanted: Wanted,
+) -> Result<Recording> {
+    let mut asked = Asked { ask, pause };
+    let times = asked.times()?;
+    let at = wanted.at.map(|at| times.entered.after(times.tsc.ticks(at)));
+    if let Some(at) = at {
+        asked.wait_for(&times, at)?;
+    }
+    // Of all cores before anything else: what is there later is read without haste, as long as the rings hold it.
+    let mut from = at.unwrap_or_default();
+    let mut cores = Vec::new();
+    for core in &times.cores {
+        let chunk = asked.chunk(core.core, END)?;
+        from = from.max(chunk.now);
+        cores.push(Core {
+            ring: Ring::new(core.core),
+            wanted: chunk.end,
+            next: chunk.end.saturating_sub(BEFORE),
+            done: false,
+        });
+    }
+    let until = from.after(times.tsc.ticks(wanted.length));
+    let glance = Duration::from_nanos(wanted.length / 4).min(WAIT);
+    (asked.pause)(glance);
+    while cores.iter().any(|core| !core.done) {
+        let mut news = false;
+        for core in cores.iter_mut().filter(|core| !core.done) {
+            let chunk = asked.chunk(core.ring.core, core.next)?;
+            news |= core.take(&chunk, until);
+        }
+        if !news {
+            (asked.pause)(glance);
+        }
+    }
+    Ok(Recording {
+        tsc: times.tsc,
+        entered: times.entered,
+        from,
+        until,
+        vms: names(&times),
+        cores: cores.into_iter().map(|core| core.ring).collect(),
+    })
+}
+
+impl Core {
+    /// Takes in an answer; says whether there was anything in it.
+    fn take(&mut self, chunk: &TraceChunk, until: Ticks) -> bool {
+        self.ring.take(chunk, self.next, self.wanted);
+        // An odd machine that goes back shall not be asked for ever.
+        self.next = chunk.next().max(self.next);
+        let last = chunk.timed().last().map(|(time, _)| time);
+        let all = self.next >= chunk.end && chunk.now >= until;
+        self.done = all || last.is_some_and(|last| last >= until);
+        last.is_some()
+    }
+}
+
+impl Asked<'_> {
+    fn times(&mut self) -> Result<MachineTimes> {
+        match (self.ask)(Command::Times)? {
+            Answer::Times(times) => Ok(times),
+            answer => Err(other(answer)),
+        }
+    }
+
+    /// Waits until the machine's time is `at`.
+    fn wait_for(&mut self, times: &MachineTimes, at: Ticks) -> Result<()> {
+        let core = times.cores.first().context("the machine has no cores")?;
+        let mut now = times.now;
+        while now < at {
+            if times.tsc.nanos(at.since(now)) > FAR {
+                (self.pause)(WAIT);
+            }
+            now = self.chunk(core.core, END)?.now;
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, core: u32, from: u64) -> Result<TraceChunk> {
+        let mut again = 0;
+        loop {
+            match (self.ask)(Command::Trace { core, from })? {
+                Answer::Trace(chunk) if chunk.core == core => return Ok(chunk),
+                // The line may be full of what guests print.
+                Answer::Refused(_) if again < AGAIN => again += 1,
+                answer => return Err(other(answer)),
+            }
+            (self.pause)(WAIT);
+        }
+    }
+}
+
+fn other(answer: Answer) -> anyhow::Error {
+    match answer {
+        Answer::Refused(why) => anyhow::Error::msg(why),
+        _ => anyhow::Error::msg("The machine answers something else than it was asked."),
+    }
+}
+
+/// Names of the VMs in the order of the plan, in which their vCPUs are.
+fn names(times: &MachineTimes) -> Vec<String> {
+    let mut names: Vec<String> = times.vcpus.iter().map(|vcpu| vcpu.vm.clone()).collect();
+    names.dedup();
+    names
+}
