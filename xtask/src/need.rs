@@ -2,7 +2,7 @@
 
 use crate::machine::MAX_CPUS;
 use anyhow::{Result, ensure};
-use plan::Plan;
+use plan::{Plan, Vm};
 
 /// MiB that firmware, the hypervisor and its tables take, with room.
 const ROOM: u64 = 192;
@@ -14,27 +14,49 @@ const STEP: u64 = 128;
 const LARGEST: u64 = 64 << 10;
 /// vCPUs that take turns are given no more cores than this: an emulator runs all cores on one thread of the host.
 const SHARED: u32 = 4;
+/// Nanoseconds for the switches of a reservation in each of its periods: more than the emulated machine charges, which
+/// says what it does when it has measured it.
+const OVERHEAD: u64 = 100_000;
 
 /// Cores that the plan's vCPUs can run on: each that is named, and some for those that take turns.
 ///
 /// # Errors
 /// When it needs more than a machine has.
 pub fn cores(plan: &Plan) -> Result<u32> {
+    let tables = || plan.cyclic.iter().map(|table| table.core);
     let dedicated = || plan.vms.iter().filter_map(|vm| vm.dedicated()).flatten();
-    let highest = dedicated().max().map_or(0, |core| core.saturating_add(1));
-    let own = u32::try_from(dedicated().count())?;
-    let shared: u32 = plan
+    let named = || dedicated().copied().chain(tables());
+    let highest = named().max().map_or(0, |core| core.saturating_add(1));
+    let own = u32::try_from(dedicated().count() + plan.cyclic.len())?;
+    let mut cores = highest.max(own.saturating_add(shared(plan))).max(1);
+    // What fits nowhere for its switches alone is the machine's to refuse, which has measured them.
+    let overhead = plan.admit(MAX_CPUS, OVERHEAD).map_or(0, |()| OVERHEAD);
+    while cores <= MAX_CPUS && plan.admit(cores, overhead).is_err() {
+        cores += 1;
+    }
+    ensure!(
+        cores <= MAX_CPUS,
+        "the config needs {cores} cores or more, and the emulated machine has at most {MAX_CPUS}"
+    );
+    Ok(cores)
+}
+
+/// Cores for vCPUs that take turns, without a look at reservations.
+fn shared(plan: &Plan) -> u32 {
+    let vcpus = plan
         .vms
         .iter()
         .filter(|vm| vm.share().is_some())
-        .map(|vm| vm.vcpus)
-        .sum();
-    let cores = highest.max(own + shared.min(SHARED)).max(1);
-    ensure!(
-        cores <= MAX_CPUS,
-        "the config needs {cores} cores, and the emulated machine has at most {MAX_CPUS}"
-    );
-    Ok(cores)
+        .map(|vm| vm.vcpus);
+    let reserves = |vm: &Vm| vm.share().is_some_and(|share| share.reservation.is_some());
+    // Who reserves time, or lays it out in a table, wants to see cores shared; but two vCPUs of one VM on a core
+    // are of use to nobody.
+    let vcpus = if !plan.cyclic.is_empty() || plan.vms.iter().any(reserves) {
+        vcpus.max().unwrap_or(0)
+    } else {
+        vcpus.sum()
+    };
+    vcpus.min(SHARED)
 }
 
 /// Memory in MiB for the guests, the files (once as read, once as loaded), and all else; `files` is in bytes.
@@ -96,6 +118,61 @@ mod tests {
             .to_vec();
         assert_eq!(cores(&plan(&vms)).unwrap(), 4);
         assert_eq!(cores(&plan(&[("a", 64, None)])).unwrap(), 4);
+    }
+
+    fn parsed(text: &str) -> Plan {
+        plan::parse(text, "test", &Facts::default()).unwrap()
+    }
+
+    #[test]
+    fn a_core_with_a_table_must_be_there_and_is_no_place_for_others() {
+        let vm =
+            |name: &str| format!("[[vm]]\nname = \"{name}\"\nkernel = \"k\"\nmemory = \"2 MiB\"\n");
+        let table = |core: u32| {
+            format!(
+                "[[cyclic]]\ncore = {core}\nframe = \"10 ms\"\n\
+                 windows = [{{ vm = \"a\", at = \"0 ms\", length = \"1 ms\" }}]\n"
+            )
+        };
+        assert_eq!(cores(&parsed(&(vm("a") + &table(0)))).unwrap(), 1);
+        assert_eq!(cores(&parsed(&(vm("a") + &table(3)))).unwrap(), 4);
+        let three = vm("a") + &vm("b") + &vm("c");
+        assert_eq!(cores(&parsed(&(three.clone() + &table(0)))).unwrap(), 2);
+        assert_eq!(
+            cores(&parsed(&(three + "vcpus = 2\n" + &table(1)))).unwrap(),
+            3
+        );
+    }
+
+    #[test]
+    fn there_is_room_for_all_that_is_reserved() {
+        let vm = |name: &str, more: &str| {
+            format!("[[vm]]\nname = \"{name}\"\nkernel = \"k\"\nmemory = \"2 MiB\"\n{more}")
+        };
+        let third = "budget = \"300 us\"\nperiod = \"1 ms\"\n";
+        let two = vm("a", third) + &vm("b", third);
+        assert_eq!(cores(&parsed(&two)).unwrap(), 1);
+        assert_eq!(cores(&parsed(&(two.clone() + &vm("c", "")))).unwrap(), 1);
+        // Three times 300 us and what the switches cost are more than a millisecond.
+        assert_eq!(cores(&parsed(&(two.clone() + &vm("c", third)))).unwrap(), 2);
+        assert_eq!(
+            cores(&parsed(&(two + &vm("c", "cores = [0]\n")))).unwrap(),
+            2
+        );
+        let all = vm("a", "budget = \"1 ms\"\nperiod = \"1 ms\"\n");
+        assert_eq!(cores(&parsed(&all)).unwrap(), 1);
+        let many = vm("a", "vcpus = 64\nbudget = \"900 ms\"\nperiod = \"1 s\"\n");
+        assert!(cores(&parsed(&many)).is_err());
+    }
+
+    #[test]
+    fn the_example_of_all_classes_needs_two_cores() {
+        let text = include_str!("../../examples/mixed.toml");
+        assert_eq!(cores(&parsed(text)).unwrap(), 2);
+        assert_eq!(
+            parsed(text).place(2),
+            [vec![0], vec![0], vec![0], vec![1], vec![1]]
+        );
     }
 
     #[test]
