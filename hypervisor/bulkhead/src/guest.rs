@@ -240,7 +240,14 @@ impl Guest {
 
     /// Has the cores of all its vCPUs look at its orders.
     pub(crate) fn kick(&self) {
-        (0..self.plan.vcpus).for_each(|vcpu| self.places.kick(vcpu));
+        (0..self.plan.vcpus).for_each(|vcpu| self.kick_one(vcpu));
+    }
+
+    /// Has the core of a vCPU look at its orders.
+    pub(crate) fn kick_one(&self, vcpu: u32) {
+        // As in `Places::kick`.
+        fence(Ordering::SeqCst);
+        seat::order(self.places.of(vcpu), self.id(vcpu).0.into());
     }
 }
 

@@ -7,7 +7,6 @@ use crate::{seat, shares, stop, trace};
 use exits::Stop;
 use proto::trace::What;
 use sched::Id;
-use seam::Kick as _;
 use spec::Ticks;
 use spec::state::StartState;
 use vm::life::{End, Order, State};
@@ -44,7 +43,7 @@ pub(crate) fn obey(runner: &mut Runner, id: Id) {
 }
 
 /// Lets the scheduler know of a share that was changed, and sends a vCPU to where its reservation is.
-fn reshare(runner: &mut Runner, id: Id, guest: &'static Guest) {
+pub(crate) fn reshare(runner: &mut Runner, id: Id, guest: &'static Guest) {
     let (here, version) = (runner.core.local.index, guest.share.version());
     let Some(vcpu) = runner.vcpu_mut(id).as_mut() else {
         return;
@@ -54,10 +53,8 @@ fn reshare(runner: &mut Runner, id: Id, guest: &'static Guest) {
     if let Some(home) = home
         && home != here
     {
-        if !runner.give(id, home, now) {
-            // Another one is on its way there.
-            seat::wake(here, id.0.into());
-        }
+        // Else another one is on its way there.
+        runner.homesick |= !runner.give(id, home, now);
         return;
     }
     if vcpu.share_version != version {
@@ -182,7 +179,7 @@ fn ended(runner: &Runner, guest: &'static Guest) {
         crate::statistics::log(guest);
     }
     if end.restarts() {
-        guest.places.kick(0);
+        guest.kick_one(0);
     } else if end != End::Asked {
         rest(runner);
     }

@@ -38,6 +38,8 @@ pub(crate) struct Runner {
     running: Option<(Id, Band)>,
     /// What `seat.crowded` says
     pub(crate) crowded: bool,
+    /// A vCPU could not go where its reservation is
+    pub(crate) homesick: bool,
     quiet: Quiet,
     pub(crate) switches: Switches,
 }
@@ -78,6 +80,7 @@ pub(crate) fn core(core: Core, vtx: VtX, machine: &'static Machine) -> ! {
         guest: None,
         running: None,
         crowded: false,
+        homesick: false,
         quiet: Quiet::default(),
         switches: Switches::default(),
     };
@@ -132,11 +135,16 @@ impl Runner {
         }
         self.take(now);
         self.quiet.end(self.seat, now);
+        if core::mem::take(&mut self.homesick) {
+            for (guest, index) in self.machine.vcpus() {
+                lifecycle::reshare(self, guest.id(index), guest);
+            }
+        }
         while let Some(id) = self.seat.next_wake() {
             let Ok(id) = u16::try_from(id).map(Id) else {
                 continue;
             };
-            if self.running.is_some_and(|(running, _)| running != id) {
+            if self.disturbs(id) {
                 self.quiet.disturbed(self.seat, now);
             }
             lifecycle::obey(self, id);
@@ -146,11 +154,23 @@ impl Runner {
             let here = Here::new(&self.scheduler, &self.vcpus, self.switches);
             self.seat.report.tell(&here, now);
         }
+        if self.homesick {
+            self.core.local.note_kick();
+        }
         let host = hw::tsc::now().since(now);
         self.scheduler.stolen(host);
         if host.0 > WORTH_TELLING {
             self.note(now.after(host), trace::took(What::Host, (0, 0), host));
         }
+    }
+
+    /// Whether a look at a vCPU costs the time of another VM's.
+    fn disturbs(&self, id: Id) -> bool {
+        let running = self.running.and_then(|(id, _)| self.vcpu(id));
+        let looked_at = self.vcpu(id);
+        running
+            .zip(looked_at)
+            .is_some_and(|(one, other)| one.guest.index != other.guest.index)
     }
 
     /// Tells the scheduler whether a vCPU can run.

@@ -86,6 +86,16 @@ impl Seat {
         self.out_of_step.store(true, Ordering::Relaxed);
     }
 
+    fn mark(&self, vcpu: u32) {
+        if let Some(word) = self.wakes.get(vcpu as usize / 64)
+            && let Some(summary) = self.summary.get(vcpu as usize / 4096)
+        {
+            word.fetch_or(1 << (vcpu & 63), Ordering::AcqRel);
+            // Sequentially consistent, with the look at `quiet` that follows: a core that ends its quiet looks here afterwards.
+            summary.fetch_or(1 << ((vcpu / 64) & 63), Ordering::SeqCst);
+        }
+    }
+
     /// A vCPU of this core for which it was told to look, once for each time that it was told.
     pub(crate) fn next_wake(&self) -> Option<u32> {
         for (s, summary) in (0..).zip(&self.summary) {
@@ -125,20 +135,23 @@ pub(crate) fn kick(number: u32) {
     }
 }
 
-/// Has a core look at one of its vCPUs: what was left for it before is seen then.
+/// Has a core look at one of its vCPUs, for which somebody has left something: it is seen soon, but not at once while the core is quiet.
 pub(crate) fn wake(number: u32, vcpu: u32) {
-    let Some(seat) = at(number) else {
-        return;
-    };
-    if let Some(word) = seat.wakes.get(vcpu as usize / 64)
-        && let Some(summary) = seat.summary.get(vcpu as usize / 4096)
-    {
-        word.fetch_or(1 << (vcpu & 63), Ordering::AcqRel);
-        // Sequentially consistent, with the look at `quiet` below: a core that ends its quiet looks here afterwards.
-        summary.fetch_or(1 << ((vcpu / 64) & 63), Ordering::SeqCst);
+    if let Some(seat) = at(number) {
+        seat.mark(vcpu);
+        if seat.is_up() && !seat.quiet.load(Ordering::SeqCst) {
+            kick_seat(seat, number);
+        }
     }
-    if seat.is_up() && !seat.quiet.load(Ordering::SeqCst) {
-        kick_seat(seat, number);
+}
+
+/// Has a core look at the orders for one of its vCPUs, at once.
+pub(crate) fn order(number: u32, vcpu: u32) {
+    if let Some(seat) = at(number) {
+        seat.mark(vcpu);
+        if seat.is_up() {
+            kick_seat(seat, number);
+        }
     }
 }
 
