@@ -7,7 +7,8 @@
 //!
 //! **No starvation.** Who is ready is at most slice/weight ahead of the clock (and what its wake-up cost). Before its
 //! turn, another may run until it is past that, and then a slice: of left-over time, one with weight w waits at most
-//! the sum over the others, with weight v, of (slice + cost) · (v/w) + slice.
+//! a slice, for the turn that is on when it wakes, and the sum over the others, with weight v, of
+//! (slice + cost) · (v/w) + slice.
 
 use crate::Weight;
 use crate::heap::Heap;

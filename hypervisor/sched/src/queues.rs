@@ -16,11 +16,9 @@ impl Scheduler {
         vcpu.ready = true;
         vcpu.woke = at;
         vcpu.timer = None;
-        if let Some(server) = &mut vcpu.server {
-            server.wake(at, cost);
-        }
+        let paid = vcpu.server.as_mut().is_some_and(|it| it.wake(at, cost));
         self.disarm(id);
-        self.join(id, cost);
+        self.join(id, if paid { 0 } else { cost });
         // A window may have begun since then.
         let windowed = self.spot.owner == Some(id);
         self.settle(
@@ -61,8 +59,6 @@ impl Scheduler {
             Some(server) if server.left() > 0 => {
                 self.deadlines.put(id, server.deadline());
                 self.releases.remove(id);
-                self.fair.leave(id);
-                return;
             }
             Some(server) => {
                 self.releases.put(id, server.deadline());
@@ -70,6 +66,7 @@ impl Scheduler {
             }
             None => {}
         }
+        // With a budget left, too: no left-over time passes until that is spent, and none of its claim is lost.
         if weighted && !self.fair.contains(id) {
             self.fair.join(id, cost);
         }

@@ -63,16 +63,18 @@ impl Server {
     }
 
     /// It wants to run from `now` on: in the period that it is in, if what is left can be used in it at no more than the
-    /// reserved rate, else in a new one. Within a period's length of the last release the wake-up costs `cost`.
-    pub(crate) fn wake(&mut self, now: u64, cost: u64) {
-        if now >= self.deadline {
-            self.renew(now);
-            return;
-        }
-        if self.is_too_much(now) {
+    /// reserved rate, else in a new one. Within a period's length of the last release the wake-up costs `cost`. Says
+    /// whether there is a budget, which has paid then, or which admission has made large enough.
+    pub(crate) fn wake(&mut self, now: u64, cost: u64) -> bool {
+        let is_early = now < self.deadline;
+        if !is_early || self.is_too_much(now) {
             self.renew(now);
         }
-        self.spend(cost);
+        let has_budget = self.left() > 0;
+        if is_early && has_budget {
+            self.spend(cost);
+        }
+        has_budget
     }
 
     /// Whether what is left is more than the reserved rate has until the deadline: others would pay for it.

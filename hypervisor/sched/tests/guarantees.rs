@@ -90,12 +90,13 @@ fn weighted() -> impl Strategy<Value = Vec<(Share, Behaviour)>> {
     })
 }
 
-/// Of left-over time, what one may have to wait, as `fair` states it. A tick for each that is rounded.
+/// Of left-over time, what one may have to wait, as `fair` states it.
 fn bound(guests: &[(Share, Behaviour)], slice: u64, own: usize) -> Option<u64> {
     let weight = |at: usize| guests[at].0.weight.map(|it| u64::from(it.get()));
     let own_weight = weight(own)?;
     let others = (0..guests.len()).filter(|it| *it != own).filter_map(weight);
-    Some(others.map(|it| slice * it / own_weight + slice + 2).sum())
+    let waits = others.map(|it| (slice * it).div_ceil(own_weight) + slice);
+    Some(slice + waits.sum::<u64>())
 }
 
 proptest! {

@@ -48,7 +48,7 @@ impl Vcpu {
     }
 
     fn wants_left_over(&self) -> bool {
-        self.ready && self.share.weight.is_some() && self.left() == 0
+        self.ready && self.share.weight.is_some()
     }
 
     fn is_throttled(&self) -> bool {
@@ -196,7 +196,7 @@ impl Reference {
         let ready = vcpu.ready;
         vcpu.ready = false;
         self.regroup();
-        let (clock, cost) = (self.clock, self.cost);
+        let clock = self.clock;
         let Some(vcpu) = self.get(id) else {
             return false;
         };
@@ -208,7 +208,7 @@ impl Reference {
             (true, true) => Self::change(vcpu, now),
             (false, true) => {
                 (vcpu.deadline, vcpu.spent) = (0, 0);
-                Self::open(vcpu, now, cost);
+                vcpu.renew(now);
             }
             _ => (vcpu.deadline, vcpu.spent) = (0, 0),
         }
@@ -253,24 +253,20 @@ impl Reference {
         self.regroup();
     }
 
-    fn open(vcpu: &mut Vcpu, at: u64, cost: u64) {
-        if at >= vcpu.deadline {
-            vcpu.renew(at);
-            return;
-        }
-        if vcpu.is_too_much(at) {
-            vcpu.renew(at);
-        }
-        vcpu.spent += cost;
-    }
-
     fn rouse(&mut self, id: u16, at: u64) {
-        let (clock, cost) = (self.clock, self.cost);
+        let (clock, mut cost) = (self.clock, self.cost);
         if let Some(vcpu) = self.get(id) {
             vcpu.ready = true;
             vcpu.timer = None;
             if vcpu.share.reservation.is_some() {
-                Self::open(vcpu, at, cost);
+                let is_early = at < vcpu.deadline;
+                if !is_early || vcpu.is_too_much(at) {
+                    vcpu.renew(at);
+                }
+                if vcpu.left() > 0 {
+                    vcpu.spent += if is_early { cost } else { 0 };
+                    cost = 0;
+                }
             }
             if vcpu.wants_left_over() {
                 vcpu.time = vcpu.time.max(clock) + u128::from(cost) * vcpu.rate();

@@ -235,7 +235,7 @@ impl Simulation {
     }
 
     fn begin_turn(&mut self, decision: &Decision) {
-        let over = |id: &u16| !self.guests[usize::from(*id)].wants_left_over();
+        let over = |id: &u16| !self.guests[usize::from(*id)].ready;
         if self.turn.as_ref().is_some_and(over) {
             self.turn = None;
         }
@@ -316,8 +316,8 @@ impl Simulation {
                     guest.awake = guest
                         .awake
                         .saturating_sub(u64::from(guest.awake < u64::MAX));
-                    guest.hunger = 0;
                     if band == Band::LeftOver {
+                        guest.hunger = 0;
                         self.used += 1;
                     }
                     if let (Band::Reserved, Some(ledger)) = (band, &mut guest.ledger) {
