@@ -55,7 +55,9 @@ fn a_decision_and_an_event_among_256_cost_what_is_stated() {
             let (id, at) = (Id((seed >> 40) as u16 % ALL), Ticks(now));
             let timer = Some(Ticks(now + (seed >> 34) % 1000));
             let (_, steps) = match seed >> 60 {
-                0..=11 => count(&mut core, |it| it.wake(id, at)),
+                0..=5 => count(&mut core, |it| it.wake(id, at)),
+                // Whoever runs is charged by the decision itself.
+                6..=11 => (false, 0),
                 12 | 13 => count(&mut core, |it| it.block(id, timer, at)),
                 _ => {
                     let other = share((seed >> 50) as u16 % ALL, weighted, reserved);
@@ -80,7 +82,7 @@ fn a_decision_and_an_event_among_256_cost_what_is_stated() {
         }
         println!("event {worst_event}, decision {worst_decision}, with nothing due {alone}");
         assert!((8..=EVENT).contains(&worst_event), "{worst_event}");
-        assert!(reserved || (8..=DECISION).contains(&alone), "{alone}");
+        assert!(reserved || (5..=DECISION).contains(&alone), "{alone}");
         // Spread in time, seldom more than a few are due.
         assert!(worst_decision <= DECISION + 8 * DUE, "{worst_decision}");
     }
