@@ -30,9 +30,15 @@ impl Ctl {
     pub(super) fn run(self) -> Result<ExitCode> {
         // What is wrong in itself is told without a machine.
         let asked = |names: &[String]| parse(&self.words, names).map_err(|why| anyhow!(why));
-        if let Asked::Help(text) = asked(&[])? {
-            print!("{text}");
-            return Ok(ExitCode::SUCCESS);
+        match asked(&[])? {
+            Asked::Help(text) => {
+                print!("{text}");
+                return Ok(ExitCode::SUCCESS);
+            }
+            Asked::Machine(command) if self.every.is_some() && command != Command::Times => {
+                bail!("Only `top` is asked again and again: leave `--every` out.");
+            }
+            Asked::Machine(_) => {}
         }
         let which = self.run.map_or(Which::Only, Which::Process);
         let mut client = Client::find(&ctl::folder()?, which)?;
@@ -43,9 +49,6 @@ impl Ctl {
         let Some(seconds) = self.every else {
             return self.show(&client.ask(command)?, None);
         };
-        if command != Command::Times {
-            bail!("Only `top` is asked again and again: leave `--every` out.");
-        }
         let mut before = None;
         loop {
             let answer = client.ask(command.clone())?;

@@ -74,13 +74,13 @@ impl Trace {
             report.say("trace", format_args!("core {core}: {events} events"));
             if ring.lost != 0 {
                 report.warn(format_args!(
-                    "{} events of core {core} were overwritten before they could be read: watch for a shorter time",
+                    "events of core {core} that were overwritten before they could be read: {}; watch for a shorter time",
                     ring.lost
                 ));
             }
             if ring.unknown != 0 {
                 report.warn(format_args!(
-                    "{} events of core {core} are of a later version than this xtask, and are left out",
+                    "events of core {core} of a later version than this xtask, which are left out: {}",
                     ring.unknown
                 ));
             }

@@ -77,8 +77,8 @@ impl Look {
     }
 }
 
-/// Strokes by their height, their look and their VM, if they are a VM's.
-type Lanes = BTreeMap<(u32, Look, Option<u8>), Strokes>;
+/// Strokes by their look, which says what covers what, their height, and their VM, if they are a VM's.
+type Lanes = BTreeMap<(Look, u32, Option<u8>), Strokes>;
 
 /// The file.
 pub(super) fn svg(recording: &Recording, timeline: &Timeline) -> String {
@@ -120,7 +120,7 @@ pub(super) fn svg(recording: &Recording, timeline: &Timeline) -> String {
         .add(legend)
         .add(axis(recording, &scale, top, bottom))
         .add(labels);
-    for ((_, look, vm), strokes) in lanes {
+    for ((look, _, vm), strokes) in lanes {
         let mut path = path(look.class(), Path::new(), &strokes.finish());
         if let Some(vm) = vm {
             path = path.set("stroke", colour(vm));
@@ -136,7 +136,7 @@ pub(super) fn svg(recording: &Recording, timeline: &Timeline) -> String {
 /// Who had a core.
 fn block(timeline: &Timeline, index: usize, y: u32, scale: &Scale, lanes: &mut Lanes) {
     let mut draw = |look: Look, vm, start, end| {
-        let strokes = lanes.entry((y + look.middle(), look, vm));
+        let strokes = lanes.entry((look, y + look.middle(), vm));
         strokes
             .or_insert_with(|| Strokes::new(y + look.middle()))
             .add(scale.at(start), scale.at(end));
@@ -184,7 +184,7 @@ fn waiting(timeline: &Timeline, index: usize, y: u32, scale: &Scale, lanes: &mut
                 _ => Look::Waits,
             };
             lanes
-                .entry((middle, look, Some(vcpu.vm)))
+                .entry((look, middle, Some(vcpu.vm)))
                 .or_insert_with(|| Strokes::new(middle))
                 .add(scale.at(slice.start), scale.at(slice.end));
         }
@@ -265,7 +265,7 @@ fn axis(recording: &Recording, scale: &Scale, top: u32, bottom: u32) -> Group {
         };
         at = next;
     }
-    let unit = text("ms".to_owned(), LEFT - 8, bottom + 14).set("class", "e");
+    let unit = text("ms".to_owned(), LEFT - 22, bottom + 14).set("class", "e");
     group
         .add(path("l", Path::new(), lines.trim_end()).set("stroke-opacity", ".5"))
         .add(unit)
@@ -314,14 +314,14 @@ fn notes(recording: &Recording) -> Vec<String> {
     let (mut notes, cores) = (Vec::new(), &recording.cores);
     for ring in cores.iter().filter(|ring| ring.lost != 0) {
         notes.push(format!(
-            "{} events of core {} were overwritten before they could be read.",
-            ring.lost, ring.core
+            "Events of core {} that were overwritten before they could be read: {}.",
+            ring.core, ring.lost
         ));
     }
     let unknown: u64 = cores.iter().map(|ring| ring.unknown).sum();
     if unknown != 0 {
         notes.push(format!(
-            "{unknown} events are of a kind that this program does not know, and are left out."
+            "Events of a later version than this program, which are left out: {unknown}."
         ));
     }
     notes

@@ -85,7 +85,7 @@ fn example() -> Recording {
         (102_000, run(Window, NAV, 0)),
         (104_000, idle()),
         (106_000, run(Window, NAV, 1)),
-        (107_000, run(LeftOver, DEBIAN, 0)),
+        (107_000, run(LeftOver, DEBIAN, 2)),
         (107_250, event(Block, NAV, 1, 0)),
         (112_000, run(Window, NAV, 0)),
         (114_000, idle()),
