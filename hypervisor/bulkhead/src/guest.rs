@@ -7,7 +7,7 @@ use crate::vtx::VtX;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering, fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use devices::Cmos;
 use guest_loader::{Image, Module};
 use paging::{Ept, Level, Rights, Tables};
@@ -48,6 +48,8 @@ pub(crate) struct Guest {
     pub(crate) share: Shared,
     /// Off, running, and what its vCPUs are to do
     pub(crate) life: Life,
+    /// When it may be loaded again
+    pub(crate) rests_until: AtomicU64,
     /// What its vCPUs exit for
     pub(crate) controls: Controls,
     /// The VM
@@ -170,6 +172,7 @@ impl Guest {
             ),
             plan: plan.clone(),
             life: Life::default(),
+            rests_until: AtomicU64::new(0),
             line,
             e820: map.e820(),
             controls,

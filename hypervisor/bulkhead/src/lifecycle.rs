@@ -1,15 +1,21 @@
 //! What a core does for the life of its guests: load, begin, hold, come to rest, and what follows when the last vCPU has.
 
 use crate::guest::Guest;
+use crate::loading::Loading;
 use crate::log::{self, Level};
 use crate::run::Runner;
 use crate::{seat, shares, stop, trace};
+use alloc::boxed::Box;
+use core::sync::atomic::Ordering;
 use exits::Stop;
 use proto::trace::What;
 use sched::Id;
 use spec::Ticks;
 use spec::state::StartState;
 use vm::life::{End, Order, State};
+
+/// The least time between two starts of a VM, in nanoseconds: each of them is two lines of the log, on a slow line.
+const BETWEEN_STARTS: u64 = 100_000_000;
 
 /// Acts on the orders of the guest whose vCPU this is, if it is on this core.
 pub(crate) fn obey(runner: &mut Runner, id: Id) {
@@ -20,7 +26,9 @@ pub(crate) fn obey(runner: &mut Runner, id: Id) {
     let (generation, order) = guest.life.order();
     match order {
         Order::Load if vcpu.software.index == 0 => {
-            vcpu.loading.get_or_insert_default();
+            let not_before = Ticks(guest.rests_until.load(Ordering::Relaxed));
+            vcpu.loading
+                .get_or_insert_with(|| Box::new(Loading::new(not_before)));
         }
         Order::Run | Order::Hold => {
             vcpu.held = order == Order::Hold;
@@ -164,7 +172,13 @@ fn begin(runner: &mut Runner, id: Id, generation: u32, start: Option<&StartState
 /// The last vCPU of a guest rests.
 fn ended(runner: &Runner, guest: &'static Guest) {
     let name = guest.vm.name.as_str();
-    let (end, up) = guest.life.ended(hw::tsc::now());
+    let now = hw::tsc::now();
+    let least = runner.machine.bundle.handover().tsc.ticks(BETWEEN_STARTS);
+    let rest = least.since(guest.life.uptime(now));
+    guest
+        .rests_until
+        .store(now.after(rest).0, Ordering::Relaxed);
+    let (end, up) = guest.life.ended(now);
     let (level, why) = told(end);
     log::line(
         level,

@@ -7,16 +7,17 @@ use alloc::vec::Vec;
 use plan::bundle::Bundle;
 use ram::guest::{GuestRam, Scrub};
 use seam::{AccessError, GuestMem};
-use spec::Gpa;
 use spec::state::StartState;
+use spec::{Gpa, Ticks};
 use spin::Mutex;
 
 /// Bytes of guest memory that are written between two looks at what else the core has to do.
 const PIECE: usize = 32 << 10;
 
 /// A VM that is being loaded.
-#[derive(Default)]
 pub(crate) struct Loading {
+    /// When that may begin
+    pub(crate) not_before: Ticks,
     /// How much of its memory is free of what was there before
     scrub: Scrub,
     /// What comes then, once it is known
@@ -40,6 +41,15 @@ enum Write {
 }
 
 impl Loading {
+    /// One that begins at `not_before`, or later.
+    pub(crate) fn new(not_before: Ticks) -> Self {
+        Self {
+            not_before,
+            scrub: Scrub::default(),
+            list: None,
+        }
+    }
+
     /// Does a piece of the work; gives the state of the first vCPU with the last one.
     ///
     /// # Errors

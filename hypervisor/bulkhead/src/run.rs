@@ -180,11 +180,14 @@ impl Runner {
             return;
         };
         let who = vcpu.who();
-        let can_run = vcpu.loading.is_some()
+        let (can_run, until) = match &vcpu.loading {
+            Some(loading) => (loading.not_before <= now, Some(loading.not_before)),
             // What waits for one that will run anyway is left where it is: who left it would leave and kick again.
-            || vcpu.on && !vcpu.held && ready
-            || vcpu.is_ready(now);
-        let until = vcpu.deadline();
+            None => {
+                let can_run = vcpu.on && !vcpu.held && ready || vcpu.is_ready(now);
+                (can_run, vcpu.deadline())
+            }
+        };
         match (ready, can_run) {
             (false, true) => {
                 self.scheduler.wake(id, now);
