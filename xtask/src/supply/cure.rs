@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The cures, by name, as kept in the repository: part of the program, so that another clone's cache is keyed by them.
-pub(super) const CURES: [(&str, &str); 7] = [
+pub(super) const CURES: [(&str, &str); 8] = [
     (
         "1-masked-virtual-interrupt",
         include_str!("../../cures/1-masked-virtual-interrupt.toml"),
@@ -34,6 +34,10 @@ pub(super) const CURES: [(&str, &str); 7] = [
     (
         "7-exception-then-exit",
         include_str!("../../cures/7-exception-then-exit.toml"),
+    ),
+    (
+        "8-repeat-among-several",
+        include_str!("../../cures/8-repeat-among-several.toml"),
     ),
 ];
 
