@@ -174,10 +174,10 @@ fn ended(runner: &Runner, guest: &'static Guest) {
     let name = guest.vm.name.as_str();
     let now = hw::tsc::now();
     let least = runner.machine.bundle.handover().tsc.ticks(BETWEEN_STARTS);
-    let rest = least.since(guest.life.uptime(now));
+    let pause = least.since(guest.life.uptime(now));
     guest
         .rests_until
-        .store(now.after(rest).0, Ordering::Relaxed);
+        .store(now.after(pause).0, Ordering::Relaxed);
     let (end, up) = guest.life.ended(now);
     let (level, why) = told(end);
     log::line(
