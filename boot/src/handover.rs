@@ -164,14 +164,10 @@ fn tsc(screen: &mut Screen) -> spec::Hz {
 
 fn show(vm: &plan::Vm, screen: &mut Screen) {
     let (name, kernel, mebibytes, vcpus) = (&vm.name, &vm.kernel, vm.memory >> 20, vm.vcpus);
-    match vm.dedicated() {
-        Some(cores) => screen.line(format_args!(
-            "vm {name}: {kernel}, {mebibytes} MiB, vcpus {vcpus}, on cores {cores:?}"
-        )),
-        None => screen.line(format_args!(
-            "vm {name}: {kernel}, {mebibytes} MiB, vcpus {vcpus}"
-        )),
-    }
+    screen.line(format_args!(
+        "vm {name}: {kernel}, {mebibytes} MiB, vcpus {vcpus}{}",
+        vm.runs
+    ));
 }
 
 /// A whole file, in memory of its own.

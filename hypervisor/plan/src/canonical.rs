@@ -85,24 +85,22 @@ impl fmt::Display for Vm {
         match &self.runs {
             // A list of integers is written as Rust writes it.
             Runs::Dedicated(cores) => writeln!(f, "cores = {cores:?}")?,
-            Runs::Pool(share) => write!(f, "{share}")?,
+            Runs::Pool(of) => share(of, f)?,
             Runs::Cyclic => {}
         }
         writeln!(f, "autostart = {}", self.autostart)
     }
 }
 
-impl fmt::Display for Share {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(weight) = self.weight {
-            writeln!(f, "weight = {weight}")?;
-        }
-        if let Some(Reservation { budget, period }) = self.reservation {
-            let (budget, period) = (Nanos(budget), Nanos(period));
-            writeln!(f, "budget = \"{budget}\"\nperiod = \"{period}\"")?;
-        }
-        Ok(())
+fn share(share: &Share, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if let Some(weight) = share.weight {
+        writeln!(f, "weight = {weight}")?;
     }
+    if let Some(Reservation { budget, period }) = share.reservation {
+        let (budget, period) = (Nanos(budget), Nanos(period));
+        writeln!(f, "budget = \"{budget}\"\nperiod = \"{period}\"")?;
+    }
+    Ok(())
 }
 
 /// Printable ASCII as a basic string (TOML 1.1, "String").

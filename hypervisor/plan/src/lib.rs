@@ -24,6 +24,7 @@ mod nearest;
 mod owners;
 mod placement;
 mod refusal;
+mod runs;
 mod seats;
 mod share;
 mod syntax;

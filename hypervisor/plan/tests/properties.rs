@@ -174,7 +174,7 @@ const TABLES: usize = 2;
 fn table() -> impl Strategy<Value = (Spare, Vec<(u64, u64)>, u64)> {
     let window = (prop_oneof![Just(0), 0..1_000_000u64], 10_000..10_000_000u64);
     let spare = select(vec![Spare::Idle, Spare::Pool]);
-    (spare, vec(window, 1..80), 0..1_000_000u64)
+    (spare, vec(window, 1..20), 0..1_000_000u64)
 }
 
 fn cyclic(
