@@ -26,8 +26,13 @@ const COM2: u16 = 0x2f8;
 /// Rounds in which the UARTs are served before other work gets its turn.
 const ROUNDS: usize = 4;
 
-/// Pieces of 256 bytes that are taken from one guest before the next one gets its turn.
-const PIECES: usize = 16;
+/// Bytes that are taken from a guest at a time, and such pieces before the next one gets its turn.
+const PIECE: usize = 64;
+const PIECES: usize = 64;
+
+/// Ticks after which the consoles let others have the core, and such in which they leave it to them.
+const STRETCH: Ticks = Ticks(4096);
+const BREATH: Ticks = Ticks(4 * 4096);
 
 /// How long guests whose bytes move no transmitter, since they are not shown, do not ring, in nanoseconds.
 const PAUSE: u64 = 1_000_000;
@@ -168,6 +173,7 @@ pub(crate) fn serve(tell: &mut dyn FnMut()) -> Option<Ticks> {
     let mut sent = false;
     let mut heard = 0;
     let mut next: Option<Ticks> = None;
+    let stop = now.after(STRETCH);
     for _ in 0..ROUNDS {
         quiet = !(ports.first.acknowledge() | ports.second.acknowledge());
         if !quiet {
@@ -177,14 +183,14 @@ pub(crate) fn serve(tell: &mut dyn FnMut()) -> Option<Ticks> {
         if let Some(machine) = machine::get() {
             touched |= ports.receive(machine, now, tell);
             // What a guest wrote comes before the line that says how it ended.
-            heard |= ports.collect(machine, now);
+            heard |= ports.collect(machine, now, Some(stop));
             ports.show_log();
         } else {
             ports.show_log();
         }
         next = ports.mux.as_mut().and_then(|mux| mux.tick(now));
         sent |= ports.pump();
-        if quiet {
+        if quiet || hw::tsc::now() >= stop {
             break;
         }
     }
@@ -197,6 +203,11 @@ pub(crate) fn serve(tell: &mut dyn FnMut()) -> Option<Ticks> {
     if heard != 0 && !sent {
         // Else a guest that is not shown would have this core do nothing but fetch its bytes, one by one.
         let look = now.after(ports.pause);
+        next = Some(next.map_or(look, |next| next.min(look)));
+    }
+    if hw::tsc::now() >= stop {
+        // There may be more.
+        let look = now.after(STRETCH).after(BREATH);
         next = Some(next.map_or(look, |next| next.min(look)));
     }
     BUSY.store(sent || heard != 0, Ordering::Relaxed);
@@ -264,10 +275,11 @@ impl Ports {
         }
     }
 
-    /// Takes what the guests have sent, as far as the lines have room; gives the guests that have room again.
-    fn collect(&mut self, machine: &'static Machine, now: Ticks) -> u64 {
+    /// Takes what the guests have sent, as far as the lines have room and until it is time to stop; gives the guests that have room
+    /// again.
+    fn collect(&mut self, machine: &'static Machine, now: Ticks, stop: Option<Ticks>) -> u64 {
         let mut touched = 0;
-        let mut buffer = [0; 256];
+        let mut buffer = [0; PIECE];
         let count = machine.guests.len();
         self.turn = self.turn.wrapping_add(1);
         for k in 0..count {
@@ -293,6 +305,10 @@ impl Ports {
                 if let Some(remote) = self.remote.as_mut() {
                     remote.output(i, &buffer[..taken]);
                 }
+                if stop.is_some_and(|stop| stop <= hw::tsc::now()) {
+                    // The next one's turn comes first the next time.
+                    return touched;
+                }
             }
         }
         touched
@@ -316,7 +332,7 @@ pub(crate) fn flush() {
     let mut ports = PORTS.lock();
     loop {
         let silent = machine::get().is_none_or(|machine| {
-            ports.collect(machine, hw::tsc::now());
+            ports.collect(machine, hw::tsc::now(), None);
             // What found no room waits still.
             machine.guests.iter().all(|guest| guest.line.is_silent())
         });
