@@ -58,8 +58,8 @@ impl Scheduler {
     }
 
     /// What a wake-up costs its vCPU, zero if this is never said: the host's work for the two switches that it makes. Of
-    /// a weighted one, that much is added to what it had. Of a reservation, it is taken from the budget, but for the
-    /// first wake-up in a period, which admission has counted. So a storm of sleep and wake spends its own share on what
+    /// a reservation with a budget left, it is taken from that, but for the first wake-up in a period, which admission has
+    /// counted; of another with a weight, that much is added to what it had. So a storm of sleep and wake spends its own share on what
     /// it costs the others, which no count of the time that it *ran* would show.
     pub fn set_wake_cost(&mut self, cost: Ticks) {
         self.wake_cost = cost.0;
