@@ -5,7 +5,7 @@ use crate::lifecycle;
 use crate::machine::Machine;
 use crate::seat::{self, Seat};
 use crate::shares::{self, Change};
-use crate::{stop, times};
+use crate::{stop, times, trace};
 use alloc::string::String;
 use alloc::vec::Vec;
 use alloc::{borrow::ToOwned, format};
@@ -60,16 +60,16 @@ pub(crate) fn carry_out(
             Err(refused) => refused,
         },
         Command::Times => Answer::Times(times::ask(machine, tell)),
-        Command::Trace { core, from } => match seat::at(*core) {
-            Some(seat) => {
-                let tsc = machine.bundle.handover().tsc;
-                Answer::Trace(seat.trace.read(*core, tsc, hw::tsc::now(), *from))
+        Command::Trace { core, from } => {
+            let tsc = machine.bundle.handover().tsc;
+            match trace::read(*core, *from, tsc) {
+                Some(chunk) => Answer::Trace(chunk),
+                None => Answer::Refused(format!(
+                    "There is no core {core}; the machine has {}.",
+                    seat::all().len()
+                )),
             }
-            None => Answer::Refused(format!(
-                "There is no core {core}; the machine has {}.",
-                seat::all().len()
-            )),
-        },
+        }
         Command::Unknown => Answer::Refused(
             "This machine does not know that command: its version is older than the workstation's."
                 .into(),

@@ -1,10 +1,12 @@
 //! What each core's scheduler did last: a ring that its core writes and any core reads.
 
+use crate::seat;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
-use proto::trace::{CHUNK, Event, TraceChunk, What};
+use proto::trace::{Event, TraceChunk, What};
 use spec::{Hz, Ticks};
+use spin::Mutex;
 
 /// Events that are kept, a power of two.
 const EVENTS: u64 = 2048;
@@ -43,30 +45,70 @@ impl Ring {
         }
     }
 
-    /// The events from number `from` on, as far as they are there and an answer holds them.
-    pub(crate) fn read(&self, core: u32, tsc: Hz, now: Ticks, from: u64) -> TraceChunk {
+    /// What is there now, and the number of the first.
+    fn copy(&self) -> (u64, Vec<(Ticks, u64)>) {
         let end = self.written.load(Ordering::Acquire);
-        let mut first = from.clamp(end.saturating_sub(EVENTS), end);
-        let mut copied: Vec<(Ticks, u64)> = (first..end)
-            .take(CHUNK)
-            .filter_map(|number| self.events.get((number & (EVENTS - 1)) as usize))
-            .map(|[time, word]| {
-                (
-                    Ticks(time.load(Ordering::Relaxed)),
-                    word.load(Ordering::Relaxed),
-                )
-            })
+        let first = end.saturating_sub(EVENTS);
+        let place = |number: u64| self.events.get((number & (EVENTS - 1)) as usize);
+        let read = |word: &AtomicU64| word.load(Ordering::Relaxed);
+        let mut events: Vec<(Ticks, u64)> = (first..end)
+            .filter_map(place)
+            .map(|[time, word]| (Ticks(read(time)), read(word)))
             .collect();
         fence(Ordering::Acquire);
         // What was overwritten meanwhile is left out.
-        let oldest = self.begun.load(Ordering::Relaxed).saturating_sub(EVENTS);
-        if oldest > first {
-            let lost = usize::try_from(oldest - first).unwrap_or(usize::MAX);
-            copied.drain(..lost.min(copied.len()));
-            first = oldest.min(end);
-        }
-        TraceChunk::new(core, tsc, now, first, end, copied)
+        let lost = self.begun.load(Ordering::Relaxed).saturating_sub(EVENTS);
+        let lost = lost.saturating_sub(first).min(end - first);
+        events.drain(..lost as usize);
+        (first + lost, events)
     }
+}
+
+/// The rings of all cores as they were at one time. Whoever wants what they hold asks several times, over a slow line, while the rings go on.
+struct Copies {
+    taken: Ticks,
+    /// For each core the number of the first event, and the events
+    cores: Vec<(u64, Vec<(Ticks, u64)>)>,
+}
+
+static COPIES: Mutex<Option<Copies>> = Mutex::new(None);
+
+/// The events of a core from number `from` on, as many as an answer holds. `None` if there is no such core.
+pub(crate) fn read(core: u32, from: u64, tsc: Hz) -> Option<TraceChunk> {
+    let now = hw::tsc::now();
+    let end = seat::at(core)?.trace.written.load(Ordering::Acquire);
+    if from >= end {
+        return Some(TraceChunk::new(core, tsc, now, end, end, []));
+    }
+    let mut copies = COPIES.lock();
+    let has = |copies: &Copies| {
+        let (first, events) = copies.cores.get(core as usize)?;
+        usize::try_from(from.checked_sub(*first)?)
+            .ok()
+            .filter(|at| *at < events.len())
+    };
+    let mut at = copies.as_ref().and_then(has);
+    if at.is_none() {
+        *copies = Some(Copies {
+            taken: now,
+            cores: seat::all().iter().map(|seat| seat.trace.copy()).collect(),
+        });
+        // What was overwritten is passed over.
+        at = copies.as_ref().and_then(has).or(Some(0));
+    }
+    let copies = copies.as_ref()?;
+    let (first, events) = copies.cores.get(core as usize)?;
+    let at = at?;
+    let rest = events.get(at..)?.iter().copied();
+    let end = first + events.len() as u64;
+    Some(TraceChunk::new(
+        core,
+        tsc,
+        copies.taken,
+        first + at as u64,
+        end,
+        rest,
+    ))
 }
 
 /// An event that took some time.

@@ -75,7 +75,8 @@ pub fn collect(
     }
     let until = from.after(times.tsc.ticks(wanted.length));
     let glance = Duration::from_nanos(wanted.length / 4).min(WAIT);
-    (asked.pause)(glance);
+    // Then the first answer has the machine keep a copy of all that is wanted, of which the others are parts.
+    asked.wait_for(&times, until)?;
     while cores.iter().any(|core| !core.done) {
         let mut news = false;
         for core in cores.iter_mut().filter(|core| !core.done) {
