@@ -26,7 +26,7 @@ const AXIS: u32 = 34;
 /// More vCPUs than this that wait for a core share the last row.
 const WAITING_ROWS: usize = 8;
 /// What a letter of the legend takes, at most.
-const LETTER: u32 = 7;
+const LETTER: u32 = 6;
 
 /// Colours of VMs, which colour-blind people can tell apart (Okabe and Ito, "Color Universal Design").
 const COLOURS: [&str; 8] = [

@@ -1,6 +1,6 @@
 //! What was collected.
 
-use proto::trace::{Event, TraceChunk};
+use proto::trace::{Event, TraceChunk, What};
 use spec::{Hz, Ticks};
 
 /// What the schedulers of a machine did in a length of time.
@@ -67,6 +67,30 @@ impl Ring {
                 None => self.unknown += 1,
             }
         }
+    }
+
+    /// Puts the events of an answer below `until` before those that there are.
+    pub(super) fn precede(&mut self, chunk: &TraceChunk, until: u64) {
+        let before = (chunk.first..until).zip(chunk.timed());
+        let mut records: Vec<Record> = before
+            .filter_map(|(_, (time, word))| Some(Record::Event(time, Event::unpack(word)?)))
+            .collect();
+        if chunk.next() < until {
+            records.push(Record::Gap);
+        }
+        records.append(&mut self.records);
+        self.records = records;
+    }
+
+    /// Whether it is known who had the core at a time, or that nobody had it.
+    pub(super) fn tells_who_had(&self, when: Ticks) -> bool {
+        let tells = |record: &Record| match record {
+            Record::Event(time, event) => {
+                *time <= when && matches!(event.what, What::Run(_) | What::Idle)
+            }
+            Record::Gap => false,
+        };
+        self.records.iter().any(tells)
     }
 
     /// How many events there are.

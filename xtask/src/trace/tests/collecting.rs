@@ -17,6 +17,10 @@ struct Machine {
     ring: u64,
     asked: Vec<Command>,
     refuses: u32,
+    /// Since this event of a core there has been work of the hypervisor's alone
+    quiet: u64,
+    /// Events in an answer
+    chunk: usize,
 }
 
 impl Machine {
@@ -27,6 +31,9 @@ impl Machine {
             ring,
             asked: Vec::new(),
             refuses: 0,
+            quiet: u64::MAX,
+            // Few, so that several are needed.
+            chunk: 5,
         })
     }
 
@@ -49,9 +56,19 @@ impl Machine {
         // Event n happens at (n + 1) * every.
         let end = (self.now - ENTERED.0) / every;
         let first = from.max(end.saturating_sub(self.ring)).min(end);
-        let events = (first..end).map(|n| (at((n + 1) * every), run(Band::Window, 0, n as u8)));
-        // Little goes into an answer, so that several are needed.
-        TraceChunk::new(core, TSC, Ticks(self.now), first, end, events.take(5))
+        let word = |n| match n > self.quiet {
+            true => event(What::Host, 0, 0, 1),
+            false => run(Band::Window, 0, n as u8),
+        };
+        let events = (first..end).map(|n| (at((n + 1) * every), word(n)));
+        TraceChunk::new(
+            core,
+            TSC,
+            Ticks(self.now),
+            first,
+            end,
+            events.take(self.chunk),
+        )
     }
 
     fn times(&self) -> MachineTimes {
@@ -156,6 +173,25 @@ fn a_time_that_has_passed_begins_now() {
     };
     let recording = collected(&machine, wanted).unwrap();
     assert!(recording.from > at(700));
+}
+
+#[test]
+fn who_had_the_core_is_looked_for_as_long_ago_as_is_known() {
+    let wanted = Wanted {
+        at: Some(800_000_000),
+        length: 1_000_000,
+    };
+    for (ring, known) in [(100_000, true), (1000, false)] {
+        let machine = Machine::new([100, 130], ring);
+        machine.borrow_mut().quiet = 5;
+        machine.borrow_mut().chunk = proto::trace::CHUNK;
+        let recording = collected(&machine, wanted).unwrap();
+        let ring = &recording.cores[0];
+        assert_eq!(ring.tells_who_had(recording.from), known);
+        assert_eq!(ring.lost, 0);
+        let timeline = Timeline::new(&recording);
+        assert_eq!(!timeline.cores[0].holders.is_empty(), known);
+    }
 }
 
 #[test]
