@@ -50,7 +50,7 @@ impl Scheduler {
             table: None,
             spot: Spot::NONE,
             running: None,
-            last: now.0,
+            last: now.0.min(u64::MAX - 1),
             stolen: 0,
             wake_cost: 0,
             core: CoreTimes::default(),

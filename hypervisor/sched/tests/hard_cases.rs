@@ -231,4 +231,6 @@ fn the_end_of_time_is_no_overflow() {
     }
     let luggage = core.remove(Id(2), Ticks(NEVER)).expect("it is there");
     assert!(core.adopt(Id(2), weighted(10_000), luggage, Ticks(NEVER)));
+    let mut late = Scheduler::new(1, Ticks(10), Ticks(NEVER));
+    assert_eq!(decide(&mut late, NEVER), (None, NEVER));
 }
