@@ -138,6 +138,8 @@ fn frames_are_counted_from_the_origin_however_late_the_caller_is() {
     assert_eq!(decide(&mut core, 9_128), (Some((0, Band::Window)), 9_157));
     let times = core.times(Id(0), Ticks(9_128)).expect("it is there");
     assert_eq!(times.worst_late, Ticks(3));
+    // It waited for whoever came late, from the windows' starts on; before them it had no claim.
+    assert_eq!((times.wait, times.window), (Ticks(3 + 1), Ticks(31)));
     // It wakes within its window, which is nobody's lateness.
     core.block(Id(0), None, Ticks(9_130));
     assert_eq!(decide(&mut core, 9_130), (Some((1, Band::LeftOver)), NEVER));
@@ -233,4 +235,25 @@ fn the_end_of_time_is_no_overflow() {
     assert!(core.adopt(Id(2), weighted(10_000), luggage, Ticks(NEVER)));
     let mut late = Scheduler::new(1, Ticks(10), Ticks(NEVER));
     assert_eq!(decide(&mut late, NEVER), (None, NEVER));
+}
+
+#[test]
+fn a_timer_that_cannot_preempt_is_looked_at_when_the_turn_is_over() {
+    let mut core = core(&[weighted(1), weighted(1)]);
+    core.block(Id(1), Some(Ticks(4)), Ticks(0));
+    assert_eq!(decide(&mut core, 0), (Some((0, Band::LeftOver)), 10));
+    assert_eq!(decide(&mut core, 10), (Some((1, Band::LeftOver)), 20));
+    let times = core.times(Id(1), Ticks(10)).expect("it is there");
+    assert_eq!(
+        (times.blocked, times.wait, times.worst_wake),
+        (Ticks(4), Ticks(6), Ticks(6))
+    );
+    // The next wait follows no wake-up.
+    assert_eq!(decide(&mut core, 20).0, Some((0, Band::LeftOver)));
+    assert_eq!(decide(&mut core, 30).0, Some((1, Band::LeftOver)));
+    let times = core.times(Id(1), Ticks(30)).expect("it is there");
+    assert_eq!(
+        (times.worst_wake, times.worst_wait, times.turns),
+        (Ticks(6), Ticks(10), 2)
+    );
 }
