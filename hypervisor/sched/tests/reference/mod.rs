@@ -1,70 +1,12 @@
 //! A slow and obvious scheduler: lists that are gone through from end to end, nothing remembered that can be found out.
 
+mod vcpu;
+
 use sched::{Band, Decision, Id, Share, Window};
 use spec::Ticks;
+use vcpu::Vcpu;
 
 const NEVER: u64 = u64::MAX;
-
-#[derive(Clone, Debug)]
-pub(crate) struct Vcpu {
-    pub(crate) id: u16,
-    pub(crate) share: Share,
-    pub(crate) ready: bool,
-    timer: Option<u64>,
-    deadline: u64,
-    spent: u64,
-    /// Virtual time
-    time: u128,
-    /// It wanted left-over time when that was last looked at
-    wanted: bool,
-    pub(crate) missed: u64,
-    pub(crate) short: u64,
-    pub(crate) ran: [u64; 3],
-}
-
-impl Vcpu {
-    fn budget(&self) -> u64 {
-        self.share
-            .reservation
-            .map_or(0, |it| it.budget.0.clamp(1, self.period()))
-    }
-
-    fn period(&self) -> u64 {
-        self.share.reservation.map_or(0, |it| it.period.0.max(1))
-    }
-
-    fn left(&self) -> u64 {
-        self.budget().saturating_sub(self.spent)
-    }
-
-    fn rate(&self) -> u128 {
-        self.share
-            .weight
-            .map_or(0, |it| (1 << 32) / u128::from(it.get()))
-    }
-
-    fn wants_reserved(&self) -> bool {
-        self.ready && self.left() > 0
-    }
-
-    fn wants_left_over(&self) -> bool {
-        self.ready && self.share.weight.is_some()
-    }
-
-    fn is_throttled(&self) -> bool {
-        self.ready && self.share.reservation.is_some() && self.left() == 0
-    }
-
-    fn is_too_much(&self, now: u64) -> bool {
-        let rest = u128::from(self.deadline - now);
-        u128::from(self.left()) * u128::from(self.period()) > u128::from(self.budget()) * rest
-    }
-
-    fn renew(&mut self, release: u64) {
-        self.spent = self.spent.saturating_sub(self.budget());
-        self.deadline = release + self.period();
-    }
-}
 
 pub(crate) struct Luggage {
     deadline: u64,
