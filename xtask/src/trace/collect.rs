@@ -2,7 +2,7 @@
 
 use super::recording::{Recording, Ring};
 use anyhow::{Context, Result};
-use proto::trace::TraceChunk;
+use proto::trace::{CHUNK, TraceChunk};
 use proto::{Answer, Command, MachineTimes};
 use spec::Ticks;
 use std::time::Duration;
@@ -37,6 +37,8 @@ struct Core {
     ring: Ring,
     /// Number of the first event of the time that is wanted
     wanted: u64,
+    /// Number of the first event that was asked for
+    first: u64,
     /// Number of the event to ask for next
     next: u64,
     done: bool,
@@ -44,8 +46,7 @@ struct Core {
 
 /// Collects what the cores of a machine do in a length of its time. `pause` lets time pass by the wall clock.
 ///
-/// Nothing is asked while that time passes, but for a glance now and then whether it has: to answer is work for the machine, which would
-/// be seen.
+/// While that time passes it is only asked whether it has: to answer more would be work for the machine, which would be seen.
 ///
 /// # Errors
 /// When the machine does not answer, or refuses.
@@ -66,10 +67,12 @@ pub fn collect(
     for core in &times.cores {
         let chunk = asked.chunk(core.core, END)?;
         from = from.max(chunk.now);
+        let first = chunk.end.saturating_sub(BEFORE);
         cores.push(Core {
             ring: Ring::new(core.core),
             wanted: chunk.end,
-            next: chunk.end.saturating_sub(BEFORE),
+            first,
+            next: first,
             done: false,
         });
     }
@@ -86,6 +89,9 @@ pub fn collect(
         if !news {
             (asked.pause)(glance);
         }
+    }
+    for core in &mut cores {
+        core.look_back(&mut asked, from)?;
     }
     Ok(Recording {
         tsc: times.tsc,
@@ -107,6 +113,21 @@ impl Core {
         let all = self.next >= chunk.end && chunk.now >= until;
         self.done = all || last.is_some_and(|last| last >= until);
         last.is_some()
+    }
+
+    /// Asks for what came before as well, until it is known who had the core when the time began: where nothing changes, that is told
+    /// by an event of long ago.
+    fn look_back(&mut self, asked: &mut Asked, from: Ticks) -> Result<()> {
+        while self.first != 0 && !self.ring.tells_who_had(from) {
+            let chunk = asked.chunk(self.ring.core, self.first.saturating_sub(CHUNK as u64))?;
+            if chunk.first >= self.first {
+                // It has been overwritten.
+                return Ok(());
+            }
+            self.ring.precede(&chunk, self.first);
+            self.first = chunk.first;
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The timeline as a picture (SVG 1.1): a lane for each core with who had it, above it who waited, below all the time. It has a ground of
 //! its own, so that it can stand on a light page and on a dark one, and no script.
 
+mod legend;
 mod strokes;
 
 use super::recording::Recording;
@@ -18,15 +19,12 @@ const LEFT: u32 = 70;
 const RIGHT: u32 = 16;
 /// Rows.
 const TITLE: u32 = 26;
-const LEGEND: u32 = 20;
 const BLOCK: u32 = 24;
 const WAITING: u32 = 4;
 const GAP: u32 = 18;
 const AXIS: u32 = 34;
 /// More vCPUs than this that wait for a core share the last row.
 const WAITING_ROWS: usize = 8;
-/// What a letter of the legend takes, at most.
-const LETTER: u32 = 6;
 
 /// Colours of VMs, which colour-blind people can tell apart (Okabe and Ito, "Color Universal Design").
 const COLOURS: [&str; 8] = [
@@ -83,8 +81,7 @@ type Lanes = BTreeMap<(Look, u32, Option<u8>), Strokes>;
 /// The file.
 pub(super) fn svg(recording: &Recording, timeline: &Timeline) -> String {
     let scale = Scale::new(recording, LEFT, WIDTH - LEFT - RIGHT);
-    let (legend, legend_rows) = legend(recording, timeline);
-    let top = TITLE + legend_rows * LEGEND + 6;
+    let (legend, top) = legend::draw(recording, timeline, TITLE);
     let (mut lanes, mut labels, mut y) = (Lanes::new(), Group::new(), top);
     for index in 0..timeline.cores.len() {
         y += waiting(timeline, index, y, &scale, &mut lanes);
@@ -190,54 +187,6 @@ fn waiting(timeline: &Timeline, index: usize, y: u32, scale: &Scale, lanes: &mut
         }
     }
     rows.min(WAITING_ROWS as u32) * WAITING
-}
-
-/// What colours and looks mean, and how many rows that takes.
-fn legend(recording: &Recording, timeline: &Timeline) -> (Group, u32) {
-    let mut vms: Vec<u8> = timeline.vcpus.keys().map(|vcpu| vcpu.vm).collect();
-    vms.dedup();
-    let vms = vms
-        .into_iter()
-        .map(|vm| (recording.vm(vm), Look::Reserved, colour(vm)));
-    let looks = [
-        ("window, or a core of its own", Look::Window),
-        ("reservation", Look::Reserved),
-        ("left-over time", Look::LeftOver),
-        ("waits", Look::Waits),
-        ("budget spent", Look::Throttled),
-        ("hypervisor", Look::Host),
-        ("lost", Look::Lost),
-    ];
-    let any_lost = recording.cores.iter().any(|ring| ring.lost != 0);
-    let looks = looks
-        .into_iter()
-        .filter(|(_, look)| *look != Look::Lost || any_lost)
-        .map(|(name, look)| (name.to_owned(), look, "#555"));
-    let (mut group, mut x, mut row) = (Group::new(), LEFT, 0);
-    for (name, look, colour) in vms.chain(looks) {
-        let width = 34 + LETTER * name.chars().count() as u32;
-        if x + width > WIDTH - RIGHT && x > LEFT {
-            (x, row) = (LEFT, row + 1);
-        }
-        let top = TITLE + row * LEGEND;
-        // As a block is drawn, at half its size.
-        let sample = |look: Look| {
-            let y = top + look.middle() / 2;
-            let path = path(look.class(), Path::new(), &format!("M0,0 h{}", 2 * 18))
-                .set("transform", format!("translate({x} {y}) scale(.5)"));
-            match look {
-                Look::Edge | Look::Host | Look::Lost => path,
-                _ => path.set("stroke", colour),
-            }
-        };
-        group = group.add(sample(look));
-        if look == Look::Window {
-            group = group.add(sample(Look::Edge));
-        }
-        group = group.add(text(name, x + 24, top + 10));
-        x += width;
-    }
-    (group, row + 1)
 }
 
 /// The time below the lanes, in milliseconds from the hypervisor's entry, and lines up through them.
