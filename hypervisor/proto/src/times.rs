@@ -55,7 +55,7 @@ pub struct VcpuTimes {
     pub reserved: Ticks,
     /// It could have run, and another had the core
     pub wait: Ticks,
-    /// It could have run, but its budget was spent
+    /// It could have run, but its budget was spent, or it was outside its windows
     pub throttled: Ticks,
     /// It had nothing to do
     pub blocked: Ticks,

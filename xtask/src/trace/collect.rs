@@ -11,9 +11,12 @@ use std::time::Duration;
 const END: u64 = u64::MAX;
 /// Events from before the time that is wanted, which tell how it began.
 const BEFORE: u64 = 64;
-/// A machine that is not there yet is asked again after so long by the wall clock, and without delay when it is near.
+/// A machine that is far from where it begins is asked again after so long by the wall clock, and without delay when it is near.
 const FAR: u64 = 2_000_000_000;
 const WAIT: Duration = Duration::from_millis(20);
+/// An emulator may be so much faster than the wall clock, by which the end is not to be missed by much.
+const FASTER: u64 = 4;
+const SOON: Duration = Duration::from_millis(1);
 /// How often a machine is asked again that has no room for the answer.
 const AGAIN: u32 = 20;
 
@@ -46,7 +49,7 @@ struct Core {
 
 /// Collects what the cores of a machine do in a length of its time. `pause` lets time pass by the wall clock.
 ///
-/// While that time passes it is only asked whether it has: to answer more would be work for the machine, which would be seen.
+/// While that time passes it is only asked now and then whether it has: to answer is work for the machine, which is seen.
 ///
 /// # Errors
 /// When the machine does not answer, or refuses.
@@ -59,7 +62,8 @@ pub fn collect(
     let times = asked.times()?;
     let at = wanted.at.map(|at| times.entered.after(times.tsc.ticks(at)));
     if let Some(at) = at {
-        asked.wait_for(&times, at)?;
+        let pause = |left| if left > FAR { WAIT } else { Duration::ZERO };
+        asked.wait_for(&times, at, &pause)?;
     }
     // Of all cores before anything else: what is there later is read without haste, as long as the rings hold it.
     let mut from = at.unwrap_or_default();
@@ -77,9 +81,9 @@ pub fn collect(
         });
     }
     let until = from.after(times.tsc.ticks(wanted.length));
-    let glance = Duration::from_nanos(wanted.length / 4).min(WAIT);
+    let glance = |left: u64| Duration::from_nanos(left / FASTER).clamp(SOON, WAIT);
     // Then the first answer has the machine keep a copy of all that is wanted, of which the others are parts.
-    asked.wait_for(&times, until)?;
+    asked.wait_for(&times, until, &glance)?;
     while cores.iter().any(|core| !core.done) {
         let mut news = false;
         for core in cores.iter_mut().filter(|core| !core.done) {
@@ -87,7 +91,7 @@ pub fn collect(
             news |= core.take(&chunk, until);
         }
         if !news {
-            (asked.pause)(glance);
+            (asked.pause)(SOON);
         }
     }
     for core in &mut cores {
@@ -139,17 +143,24 @@ impl Asked<'_> {
         }
     }
 
-    /// Waits until the machine's time is `at`.
-    fn wait_for(&mut self, times: &MachineTimes, at: Ticks) -> Result<()> {
+    /// Waits until the machine's time is `at`, and before it is asked again for as long as `pause` says of the nanoseconds that are left.
+    fn wait_for(
+        &mut self,
+        times: &MachineTimes,
+        at: Ticks,
+        pause: &dyn Fn(u64) -> Duration,
+    ) -> Result<()> {
         let core = times.cores.first().context("the machine has no cores")?;
-        let mut now = times.now;
-        while now < at {
-            if times.tsc.nanos(at.since(now)) > FAR {
-                (self.pause)(WAIT);
+        loop {
+            let left = at.since(self.chunk(core.core, END)?.now);
+            if left == Ticks(0) {
+                return Ok(());
             }
-            now = self.chunk(core.core, END)?.now;
+            let pause = pause(times.tsc.nanos(left));
+            if !pause.is_zero() {
+                (self.pause)(pause);
+            }
         }
-        Ok(())
     }
 
     fn chunk(&mut self, core: u32, from: u64) -> Result<TraceChunk> {

@@ -138,7 +138,7 @@ fn of_vcpu(recording: &Recording, vcpu: Vcpu, doings: &Doings, lines: &mut Vec<L
         let (cat, name) = match slice.what.does {
             Does::Run(held) => ("run", format!("runs: {}", band(held))),
             Does::Wait => ("wait", "waits".to_owned()),
-            Does::Throttled => ("throttled", "throttled".to_owned()),
+            Does::Throttled => ("limit", "budget spent, or outside its windows".to_owned()),
         };
         let args = json!({ "core": slice.what.core });
         lines.push(whole(recording, slice, track, cat, name, args));

@@ -245,15 +245,13 @@ fn millis(nanos: u64) -> String {
 }
 
 fn title(recording: &Recording) -> String {
-    let (from, until) = (
-        recording.nanos(recording.from),
-        recording.nanos(recording.until),
-    );
-    // To the microsecond: nobody reads more.
-    let round = |nanos: u64| millis(nanos / 1000 * 1000);
+    let length = recording.tsc.nanos(recording.until.since(recording.from));
+    let from = recording.nanos(recording.from);
+    // To the microsecond: nobody reads more, and a tick is longer than what is lost here.
+    let round = |nanos: u64| millis(nanos.saturating_add(500) / 1000 * 1000);
     format!(
         "Who had the cores for {} ms, from {} ms after the hypervisor's entry",
-        round(until - from),
+        round(length),
         round(from)
     )
 }

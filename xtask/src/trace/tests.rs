@@ -149,6 +149,15 @@ fn a_machine_in_which_nothing_happened_can_be_drawn() {
 }
 
 #[test]
+fn a_length_that_is_no_whole_number_of_ticks_is_told_as_it_was_asked_for() {
+    let mut recording = example();
+    recording.tsc = Hz(49_998_266);
+    recording.until = recording.from.after(recording.tsc.ticks(40_000_000));
+    let timeline = Timeline::new(&recording);
+    assert!(picture::svg(&recording, &timeline).contains("for 40 ms, from"));
+}
+
+#[test]
 fn fifty_busy_milliseconds_are_a_small_picture() {
     let mut recording = example();
     recording.until = at(150_000);

@@ -69,7 +69,7 @@ pub(super) enum Does {
     Run(Band),
     /// It could have run, and another had the core
     Wait,
-    /// It could have run, but its budget was spent
+    /// It could have run, but its budget was spent, or it was outside its windows
     Throttled,
 }
 
@@ -246,13 +246,16 @@ impl Now<'_> {
         }
     }
 
-    /// Another takes the place of who has a core: if nothing else is known of that, it waits from here on.
+    /// Another takes the place of who has a core: if nothing else is known of that, it waits from here on, or for its next window.
     fn displace(&mut self, index: usize, time: Ticks, by: Option<Vcpu>) {
         let core = self.recording.cores[index].core;
-        if let Some(Holder::Vcpu(before, _)) = self.cores[index].0.now()
+        if let Some(Holder::Vcpu(before, band)) = self.cores[index].0.now()
             && by != Some(before)
         {
-            let does = Does::Wait;
+            let does = match band {
+                Band::Window => Does::Throttled,
+                Band::Reserved | Band::LeftOver => Does::Wait,
+            };
             self.state(before).set(time, Some(State { core, does }));
         }
     }

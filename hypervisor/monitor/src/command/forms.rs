@@ -115,8 +115,8 @@ pub(crate) static FORMS: &[Form] = &[
         verb: "top",
         takes: Takes::Nothing(Command::Times),
         does: "show who has had the cores since the last `top`",
-        more: "RUN, WAIT, LIMIT and IDLE are the parts of that time in which a vCPU had a core, waited for one, had spent its budget, \
-               had nothing to do; TURNS/S how often it was given a core. WAITED and LATE are the longest since the start of the \
+        more: "RUN, WAIT, LIMIT and IDLE are the parts of that time in which a vCPU had a core, waited for one, had spent its budget or \
+               was outside its windows, had nothing to do; TURNS/S how often it was given a core. WAITED and LATE are the longest since the start of the \
                machine: for a core, and from when its window or its period began. MISSED are periods without their budget.",
     },
     Form {

@@ -18,11 +18,11 @@ pub(super) fn draw(recording: &Recording, timeline: &Timeline, top: u32) -> (Gro
         .into_iter()
         .map(|vm| (recording.vm(vm), Look::Reserved, colour(vm)));
     let looks = [
-        ("window, or a core of its own", Look::Window),
+        ("window or own core", Look::Window),
         ("reservation", Look::Reserved),
         ("left-over time", Look::LeftOver),
         ("waits", Look::Waits),
-        ("budget spent", Look::Throttled),
+        ("budget spent, or outside its windows", Look::Throttled),
         ("hypervisor", Look::Host),
         ("lost", Look::Lost),
     ];

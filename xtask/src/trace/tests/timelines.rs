@@ -59,7 +59,6 @@ fn who_loses_the_core_waits_unless_it_sleeps() {
             (0, 1000, 0, Does::Run(left)),
             (1000, 2010, 0, Does::Wait),
             (2010, 3000, 0, Does::Run(left)),
-            // As at the end of a window.
             (3000, 10_000, 0, Does::Wait),
         ]
     );
@@ -73,6 +72,26 @@ fn who_loses_the_core_waits_unless_it_sleeps() {
             (3000, 10_000, Holder::Idle),
         ]
     );
+}
+
+#[test]
+fn who_is_outside_its_window_does_not_wait_for_another() {
+    let window = Band::Window;
+    let timeline = timeline(&[&[
+        (0, run(window, 0, 0)),
+        (4000, idle()),
+        (5000, run(window, 1, 0)),
+        (6000, run(window, 0, 0)),
+    ]]);
+    assert_eq!(
+        states(&timeline, A),
+        [
+            (0, 4000, 0, Does::Run(window)),
+            (4000, 6000, 0, Does::Throttled),
+            (6000, 10_000, 0, Does::Run(window)),
+        ]
+    );
+    assert_eq!(states(&timeline, B)[1], (6000, 10_000, 0, Does::Throttled));
 }
 
 #[test]
