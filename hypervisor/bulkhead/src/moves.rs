@@ -131,8 +131,9 @@ impl Runner {
             luggage,
             ready,
         } = parcel;
-        let share = shares::of(self.machine, vcpu.guest);
+        // In this order: a share that is changed in between is another version still.
         vcpu.share_version = vcpu.guest.share.version();
+        let share = shares::of(self.machine, vcpu.guest);
         self.release();
         if let Err(e) = vcpu.attach(&self.vtx, &self.core) {
             panic!("a control structure cannot be loaded: {e}");
