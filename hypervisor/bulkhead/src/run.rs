@@ -140,7 +140,8 @@ impl Runner {
                 lifecycle::reshare(self, guest.id(index), guest);
             }
         }
-        while let Some(id) = self.seat.next_wake() {
+        let seat = self.seat;
+        for id in seat.wakes() {
             let Ok(id) = u16::try_from(id).map(Id) else {
                 continue;
             };

@@ -96,36 +96,34 @@ impl Seat {
         }
     }
 
-    /// A vCPU of this core for which it was told to look, once for each time that it was told.
-    pub(crate) fn next_wake(&self) -> Option<u32> {
-        for (s, summary) in (0..).zip(&self.summary) {
-            let mut words = summary.load(Ordering::Acquire);
-            while words != 0 {
-                let w = s * 64 + words.trailing_zeros();
-                let word = self.wakes.get(w as usize)?;
-                let bits = word.load(Ordering::Acquire);
-                if bits != 0 {
-                    let bit = bits.trailing_zeros();
-                    word.fetch_and(!(1 << bit), Ordering::AcqRel);
-                    return Some(w * 64 + bit);
-                }
-                // Cleared before the last look: whoever sets a bit sets this one after it.
-                summary.fetch_and(!(1 << (w & 63)), Ordering::AcqRel);
-                let late = word.load(Ordering::Acquire) != 0;
-                if late {
-                    summary.fetch_or(1 << (w & 63), Ordering::AcqRel);
-                } else {
-                    words &= words - 1;
-                }
-            }
-        }
-        None
+    /// The vCPUs of this core for which it was told to look, each of them once: who tells it again meanwhile kicks it again, or it is
+    /// quiet. Otherwise guests could keep it at this for as long as they like.
+    pub(crate) fn wakes(&self) -> impl Iterator<Item = u32> {
+        let words = (0..).zip(&self.summary).flat_map(|(s, summary)| {
+            // Cleared before its words: whoever sets a bit there sets this one after it.
+            bits(summary.swap(0, Ordering::SeqCst)).map(move |w| s * 64 + w)
+        });
+        words.flat_map(|w| {
+            let word = self.wakes.get(w as usize);
+            let set = word.map_or(0, |word| word.swap(0, Ordering::AcqRel));
+            bits(set).map(move |bit| w * 64 + bit)
+        })
     }
 
-    /// Has others leave this core alone, or not any more: then it is to look at [`Seat::next_wake`] after this.
+    /// Has others leave this core alone, or not any more: then it is to look at [`Seat::wakes`] after this.
     pub(crate) fn set_quiet(&self, quiet: bool) {
         self.quiet.store(quiet, Ordering::SeqCst);
     }
+}
+
+/// The numbers of the bits that are set.
+fn bits(mut word: u64) -> impl Iterator<Item = u32> {
+    core::iter::from_fn(move || {
+        let bit = word.trailing_zeros();
+        // Nothing is left of a word without bits.
+        word &= word.checked_sub(1)?;
+        Some(bit)
+    })
 }
 
 /// Has a core look at its orders and at the consoles.
