@@ -30,11 +30,18 @@ pub(crate) struct Parcel {
 unsafe impl Send for Parcel {}
 
 impl Runner {
-    /// Gives a vCPU that waits here to a core that has nothing to run, if there are both.
+    /// Gives vCPUs that wait here to cores that have nothing to run, as long as there are both.
     pub(crate) fn offer(&mut self, now: Ticks) {
-        if self.machine.pool.len() < 2 {
+        let pool = &self.machine.pool;
+        // One that stands in for another, or whose TSC is out of step, is no part of it.
+        if pool.len() < 2 || !pool.contains(&self.core.local.index) {
             return;
         }
+        while self.offer_one(now) {}
+    }
+
+    /// Says whether it has given one.
+    fn offer_one(&mut self, now: Ticks) -> bool {
         let waits = self.scheduler.movable();
         let crowded = waits.is_some();
         if crowded != self.crowded {
@@ -43,7 +50,7 @@ impl Runner {
             self.seat.crowded.store(crowded, Ordering::SeqCst);
         }
         let Some(id) = waits else {
-            return;
+            return false;
         };
         let to = self.machine.pool.iter().copied().find(|&core| {
             core != self.core.local.index
@@ -52,9 +59,7 @@ impl Runner {
                     seat.idle.load(Ordering::SeqCst) && seat.idle.swap(false, Ordering::AcqRel)
                 })
         });
-        if let Some(to) = to {
-            self.give(id, to, now);
-        }
+        to.is_some_and(|to| self.give(id, to, now))
     }
 
     /// Says that this core has nothing to run, and kicks one that has too much.
