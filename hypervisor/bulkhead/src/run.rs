@@ -141,15 +141,21 @@ impl Runner {
             }
         }
         let seat = self.seat;
+        // What the VM that runs has asked for itself.
+        let mut own = Ticks(0);
         for id in seat.wakes() {
             let Ok(id) = u16::try_from(id).map(Id) else {
                 continue;
             };
-            if self.disturbs(id) {
+            let (disturbs, begun) = (self.disturbs(id), hw::tsc::now());
+            if disturbs == Some(true) {
                 self.quiet.disturbed(self.seat, now);
             }
             lifecycle::obey(self, id);
             self.consider(id, now);
+            if disturbs == Some(false) {
+                own = own.after(hw::tsc::now().since(begun));
+            }
         }
         if self.seat.report.is_asked() {
             let here = Here::new(&self.scheduler, &self.vcpus, self.switches);
@@ -159,19 +165,17 @@ impl Runner {
             self.core.local.note_kick();
         }
         let host = hw::tsc::now().since(now);
-        self.scheduler.stolen(host);
+        self.scheduler.stolen(host.since(own));
         if host.0 > WORTH_TELLING {
             self.note(now.after(host), trace::took(What::Host, (0, 0), host));
         }
     }
 
-    /// Whether a look at a vCPU costs the time of another VM's.
-    fn disturbs(&self, id: Id) -> bool {
-        let running = self.running.and_then(|(id, _)| self.vcpu(id));
-        let looked_at = self.vcpu(id);
-        running
-            .zip(looked_at)
-            .is_some_and(|(one, other)| one.guest.index != other.guest.index)
+    /// Whether a look at a vCPU costs the time of another VM's, and not of its own. `None` if nobody runs.
+    fn disturbs(&self, id: Id) -> Option<bool> {
+        let running = self.running.and_then(|(id, _)| self.vcpu(id))?;
+        let looked_at = self.vcpu(id)?;
+        Some(running.guest.index != looked_at.guest.index)
     }
 
     /// Tells the scheduler whether a vCPU can run.
