@@ -140,3 +140,39 @@ impl Trace {
         Ok(recording)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        trace: Trace,
+    }
+
+    fn trace(words: &[&str]) -> Result<Trace, clap::Error> {
+        let line = Line::try_parse_from([&["trace"], words].concat());
+        line.map(|line| line.trace)
+    }
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        let words = ["--config", "a.toml", "--at", "30 s", "--for", "50us"];
+        let it = trace(&words).unwrap();
+        assert_eq!((it.at, it.length), (Some(30_000_000_000), 50_000));
+        assert_eq!(trace(&[]).unwrap().length, 50_000_000);
+        for wrong in ["50", "0 ms", "1.5 s", "-1 s", ""] {
+            assert!(trace(&["--for", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_of_a_machine_of_its_own_needs_a_config() {
+        for words in [["--at", "1 s"], ["--cpus", "2"], ["--memory", "1GiB"]] {
+            assert!(trace(&words).is_err(), "{words:?}");
+        }
+        assert!(trace(&["--config", "a.toml", "--run", "7"]).is_err());
+    }
+}
