@@ -139,7 +139,7 @@ mod tests {
         let faults = read(&heard);
         assert_eq!(faults.len(), names.len());
         let absent: Vec<_> = faults.iter().map(Fault::is_absent).collect();
-        assert_eq!(absent, [true, false, false, false, false, false, false]);
+        assert!(absent[0] && !absent[1..].contains(&true));
         assert_eq!(faults[2].found, "unclear: HLT");
         let well = faults.iter().map(|fault| fault.finding("mend").mend);
         assert_eq!(well.flatten().count(), names.len() - 1);
