@@ -1,20 +1,24 @@
 //! Moves of vCPUs between the cores of the pool.
 //!
 //! The rule: a core on which a vCPU waits that may run on any core of the pool gives it to one that has nothing to run. It does so when it
-//! decides who runs next; a core that is about to sleep kicks one that could give. vCPUs with a reservation go only where their
-//! reservation goes; those with cores of their own, or with windows, never.
+//! decides who runs next; a core that is about to sleep kicks one that could give, but only once in [`BEGGING`]: a guest that sleeps for
+//! a moment again and again would have it kick without end, and would be back when the other looks. vCPUs with a reservation go only
+//! where their reservation goes; those with cores of their own, or with windows, never.
 // UNSAFETY: hands a vCPU with its inactive control structure from one core to another.
 #![allow(unsafe_code)]
 
 use crate::run::Runner;
 use crate::seat::{self, Seat};
-use crate::vcpu::Vcpu;
+use crate::vcpu::{FOREVER, Vcpu};
 use crate::{lifecycle, shares, trace};
 use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
 use proto::trace::What;
 use sched::{Id, Luggage};
 use spec::Ticks;
+
+/// Ticks between two kicks by a core that has nothing to run.
+const BEGGING: Ticks = Ticks(1 << 15);
 
 /// A vCPU on its way to another core.
 pub(crate) struct Parcel {
@@ -62,19 +66,26 @@ impl Runner {
         to.is_some_and(|to| self.give(id, to, now))
     }
 
-    /// Says that this core has nothing to run, and kicks one that has too much.
-    pub(crate) fn beg(&self) {
+    /// Says that this core has nothing to run, and kicks one that has too much, or says when it may.
+    pub(crate) fn beg(&mut self) -> Ticks {
         if !self.machine.pool.contains(&self.core.local.index) {
-            return;
+            return FOREVER;
         }
         self.seat.idle.store(true, Ordering::SeqCst);
         let other = self.machine.pool.iter().copied().find(|&core| {
             let crowded = |seat: &Seat| seat.crowded.load(Ordering::SeqCst);
             core != self.core.local.index && seat::at(core).is_some_and(crowded)
         });
-        if let Some(other) = other {
-            seat::kick(other);
+        let Some(other) = other else {
+            return FOREVER;
+        };
+        let now = hw::tsc::now();
+        if now < self.begs_after {
+            return self.begs_after;
         }
+        self.begs_after = now.after(BEGGING);
+        seat::kick(other);
+        FOREVER
     }
 
     /// This core has something to do again.

@@ -41,6 +41,8 @@ pub(crate) struct Runner {
     /// A vCPU could not go where its reservation is
     pub(crate) homesick: bool,
     quiet: Quiet,
+    /// When it may kick another core again since it has nothing to run
+    pub(crate) begs_after: Ticks,
     pub(crate) switches: Switches,
 }
 
@@ -82,6 +84,7 @@ pub(crate) fn core(core: Core, vtx: VtX, machine: &'static Machine) -> ! {
         crowded: false,
         homesick: false,
         quiet: Quiet::default(),
+        begs_after: Ticks(0),
         switches: Switches::default(),
     };
     // Orders may have been given before we could be kicked.
@@ -237,8 +240,7 @@ impl Runner {
 
     /// Sleeps until something happens, at the latest until `until`.
     fn rest(&mut self, until: Ticks) {
-        self.beg();
-        let until = self.quiet.latest(until);
+        let until = self.beg().min(self.quiet.latest(until));
         self.core.sleep((until != FOREVER).then_some(until));
         self.stop_begging();
     }
