@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The cures, by name, as kept in the repository: part of the program, so that another clone's cache is keyed by them.
-pub(super) const CURES: [(&str, &str); 8] = [
+pub(super) const CURES: [(&str, &str); 9] = [
     (
         "1-masked-virtual-interrupt",
         include_str!("../../cures/1-masked-virtual-interrupt.toml"),
@@ -38,6 +38,10 @@ pub(super) const CURES: [(&str, &str); 8] = [
     (
         "8-repeat-among-several",
         include_str!("../../cures/8-repeat-among-several.toml"),
+    ),
+    (
+        "9-repeat-in-batches",
+        include_str!("../../cures/9-repeat-in-batches.toml"),
     ),
 ];
 
