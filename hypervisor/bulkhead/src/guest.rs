@@ -57,6 +57,8 @@ pub(crate) struct Guest {
     /// Its console
     pub(crate) line: &'static Line,
     e820: Vec<MemoryRange>,
+    /// ACPI tables and the code at the reset vector, made once, since that takes long
+    tables: Vec<(Gpa, Vec<u8>)>,
 }
 
 /// What the processor reads for a vCPU: frames of its own.
@@ -175,12 +177,18 @@ impl Guest {
             rests_until: AtomicU64::new(0),
             line,
             e820: map.e820(),
+            tables: tables(plan.vcpus),
             controls,
         })
     }
 
-    /// Resets the chips and puts what belongs to a VM's power-on state into `memory`. Gives the state in which its first vCPU starts.
-    /// All its vCPUs rest.
+    /// Brings the chips to their power-on state. All its vCPUs rest.
+    pub(crate) fn reset(&self, handover: &Handover) {
+        self.line.forget_input();
+        self.vm.reset(chips(handover, self.line));
+    }
+
+    /// Puts what belongs to a VM's power-on state into `memory`. Gives the state in which its first vCPU starts.
     ///
     /// # Errors
     /// What is wrong with the kernel, in words.
@@ -190,15 +198,9 @@ impl Guest {
         bundle: &Bundle<'_>,
         memory: &impl GuestMem,
     ) -> Result<StartState, String> {
-        self.line.forget_input();
-        self.vm.reset(chips(bundle.handover(), self.line));
-        let firmware = (reset_vector::AT, reset_vector::code().to_vec());
-        let facts = AcpiFacts {
-            vcpus: self.plan.vcpus as u8,
-        };
-        for (at, table) in platform::acpi::build(&facts).into_iter().chain([firmware]) {
+        for (at, table) in &self.tables {
             memory
-                .write_from(at, &table)
+                .write_from(*at, table)
                 .map_err(|_| "the ACPI tables lie outside the guest's memory")?;
         }
         let file = |path: &str| {
@@ -252,6 +254,15 @@ impl Guest {
         fence(Ordering::SeqCst);
         seat::order(self.places.of(vcpu), self.id(vcpu).0.into());
     }
+}
+
+fn tables(vcpus: u32) -> Vec<(Gpa, Vec<u8>)> {
+    let facts = AcpiFacts { vcpus: vcpus as u8 };
+    let firmware = (reset_vector::AT, reset_vector::code().to_vec());
+    platform::acpi::build(&facts)
+        .into_iter()
+        .chain([firmware])
+        .collect()
 }
 
 /// Takes and fills the frames of a vCPU.

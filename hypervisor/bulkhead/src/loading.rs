@@ -11,13 +11,16 @@ use spec::state::StartState;
 use spec::{Gpa, Ticks};
 use spin::Mutex;
 
-/// Bytes of guest memory that are written between two looks at what else the core has to do.
-const PIECE: usize = 32 << 10;
+/// Bytes of guest memory that are zeroed, and that are written, between two looks at what else the core has to do: some 4,000 ticks.
+const ZEROED: u64 = 32 << 10;
+const WRITTEN: usize = 8 << 10;
 
 /// A VM that is being loaded.
 pub(crate) struct Loading {
     /// When that may begin
     pub(crate) not_before: Ticks,
+    /// Its chips are as after power-on
+    reset: bool,
     /// How much of its memory is free of what was there before
     scrub: Scrub,
     /// What comes then, once it is known
@@ -45,6 +48,7 @@ impl Loading {
     pub(crate) fn new(not_before: Ticks) -> Self {
         Self {
             not_before,
+            reset: false,
             scrub: Scrub::default(),
             list: None,
         }
@@ -59,6 +63,11 @@ impl Loading {
         guest: &Guest,
         bundle: &Bundle<'static>,
     ) -> Result<Option<StartState>, String> {
+        if !self.reset {
+            guest.reset(bundle.handover());
+            self.reset = true;
+            return Ok(None);
+        }
         let Some(list) = self.list.as_mut() else {
             let writes = Writes {
                 bundle,
@@ -71,7 +80,7 @@ impl Loading {
             });
             return Ok(None);
         };
-        if guest.vm.memory.scrub(&mut self.scrub, PIECE as u64) {
+        if guest.vm.memory.scrub(&mut self.scrub, ZEROED) {
             return Ok(None);
         }
         let Some(write) = list.writes.pop_front() else {
@@ -92,14 +101,14 @@ impl Write {
     fn carry_out(self, memory: &GuestRam) -> Result<Option<Write>, AccessError> {
         match self {
             Write::File(at, bytes) => {
-                let (now, later) = bytes.split_at(bytes.len().min(PIECE));
+                let (now, later) = bytes.split_at(bytes.len().min(WRITTEN));
                 memory.write_from(at, now)?;
                 let next = Gpa(at.0.wrapping_add(now.len() as u64));
                 Ok((!later.is_empty()).then_some(Write::File(next, later)))
             }
             Write::Made(at, bytes) => memory.write_from(at, &bytes).map(|()| None),
             Write::Zeroes(at, len) => {
-                let now = len.min(PIECE as u64);
+                let now = len.min(ZEROED);
                 memory.zero(at, now)?;
                 let next = Gpa(at.0.wrapping_add(now));
                 Ok((now < len).then_some(Write::Zeroes(next, len - now)))
