@@ -38,6 +38,22 @@ fn partitions() -> Result<()> {
     Ok(())
 }
 
+/// Each class of vCPU: the control loops miss nothing while two Debians boot beside them, and the scheduler says who had what.
+fn mixed() -> Result<()> {
+    let outcome = example("mixed.toml")?
+        .send(r"^debian +\| debian:/# ", "\x14m")
+        .send("bulkhead> ", "top\n")
+        .ends(Ends::Seen(r"^radio/0 +1 +cyclic ".into()))
+        .run()?;
+    for control in ["control", "nav"] {
+        outcome.expect_line(&format!(r"^{control} +\| periodic: so far .* missed=0$"))?;
+        outcome.expect_no_line(&format!(r"^{control} +\| periodic: so far .* missed=[1-9]"))?;
+    }
+    outcome.expect_line(r"^control/0 +0 +600us of 1ms +")?;
+    outcome.expect_line(r"^debian/0 +0 +weight 200 +")?;
+    Ok(())
+}
+
 /// Debian's kernel by its PVH entry.
 fn pvh() -> Result<()> {
     let outcome = example("pvh.toml")?
@@ -48,5 +64,9 @@ fn pvh() -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    qemu_tests::main(vec![qemu_tests::test!(partitions), qemu_tests::test!(pvh)])
+    qemu_tests::main(vec![
+        qemu_tests::test!(mixed),
+        qemu_tests::test!(partitions),
+        qemu_tests::test!(pvh),
+    ])
 }

@@ -28,7 +28,7 @@ program!(main);
 const VECTOR: u8 = 0x60;
 /// Periods in a second, unless said.
 const RATE: u64 = 1000;
-const NANOS: u128 = 1_000_000_000;
+const NANOS: u64 = 1_000_000_000;
 /// Two reads of the TSC lie no further apart but for an exit between them.
 const GAP: u64 = 100;
 
@@ -161,18 +161,22 @@ impl Words {
     }
 
     fn show(&mut self, what: &str, tally: Tally, hz: u64) {
-        let nanos = |ticks: u64| u128::from(ticks) * NANOS / u128::from(hz);
         let mean = tally.sum.checked_div(tally.cycles).unwrap_or(0);
         self.say(format_args!(
             "{what}cycles={} period_ns={} worst_ns={} mean_ns={} worst_ticks={} mean_ticks={mean} missed={}",
             tally.cycles,
-            nanos(PERIOD.load(Ordering::Relaxed)),
-            nanos(tally.worst),
-            nanos(mean),
+            nanos(PERIOD.load(Ordering::Relaxed), hz),
+            nanos(tally.worst, hz),
+            nanos(mean, hz),
             tally.worst,
             tally.missed,
         ));
     }
+}
+
+/// Without numbers of 128 bits, whose division would take a good part of a period's budget.
+fn nanos(ticks: u64, hz: u64) -> u64 {
+    ticks / hz * NANOS + ticks % hz * NANOS / hz
 }
 
 /// The widest gap between two reads of the TSC, until it is `when`.
@@ -232,6 +236,8 @@ fn main() {
     let mut all = NONE;
     let mut gap = 0;
     let mut shown = 0;
+    // Each line is made in a period of its own.
+    let mut owes = false;
     while seconds.is_none_or(|seconds| shown < seconds) {
         let before = WOKEN.load(Ordering::Relaxed);
         cpu::sti_hlt();
@@ -253,13 +259,16 @@ fn main() {
             gap = widest_gap(next - period / 2).max(gap);
         }
         words.trickle(pace);
+        if core::mem::take(&mut owes) {
+            words.show("so far ", all, hz);
+        }
         let tally = NOW.get();
         if tally.cycles + tally.missed >= hz / period {
             NOW.set(NONE);
             all = all.with(tally);
             shown += 1;
             words.show("", tally, hz);
-            words.show("so far ", all, hz);
+            owes = true;
             if work.is_some() {
                 words.say(format_args!(
                     "jobs={} over={} longest_ticks={}",
@@ -267,12 +276,15 @@ fn main() {
                 ));
             }
             if spins {
-                let nanos = u128::from(gap) * NANOS / u128::from(hz);
+                let nanos = nanos(gap, hz);
                 words.say(format_args!(
                     "spin worst_gap_ns={nanos} worst_gap_ticks={gap}"
                 ));
             }
         }
+    }
+    if owes {
+        words.show("so far ", all, hz);
     }
     while words.out < words.said {
         words.trickle(1);
