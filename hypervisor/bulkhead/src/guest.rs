@@ -87,7 +87,9 @@ impl Places {
     /// A vCPU goes to another core.
     pub(crate) fn set(self, vcpu: u32, core: u32) {
         if let Some(place) = self.cores.get(vcpu as usize) {
-            place.store(core, Ordering::SeqCst);
+            place.store(core, Ordering::Relaxed);
+            // With the one in `kick`: whoever still sees the old place has left there before this what the next core sees after it.
+            fence(Ordering::SeqCst);
         }
     }
 }
