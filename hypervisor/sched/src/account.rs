@@ -15,7 +15,10 @@ pub(crate) enum State {
 /// The times, and what goes on now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Account {
+    /// All but what is in `spells`
     pub(crate) times: Times,
+    /// By state. While it runs the host's own work is not its time: that is told by `ran`.
+    spells: [u64; 4],
     state: State,
     since: u64,
     /// The wait follows a wake-up or a release, no preemption
@@ -27,6 +30,7 @@ impl Account {
     pub(crate) fn new(times: Times, now: u64) -> Self {
         Self {
             times,
+            spells: [times.blocked.0, times.throttled.0, times.wait.0, 0],
             state: State::Blocked,
             since: now,
             fresh: false,
@@ -34,21 +38,24 @@ impl Account {
     }
 
     /// In another state from `at` on, which is not before the last change; if it is, it is at that one.
+    #[inline]
     pub(crate) fn enter(&mut self, state: State, at: u64) {
         if state == self.state {
             return;
         }
         let at = at.max(self.since);
-        let spell = self.count(at);
+        let spell = Ticks(at - self.since);
+        self.count(at);
         if state == State::Waiting {
             self.fresh = self.state != State::Running;
         }
         if state == State::Running {
             self.times.turns += 1;
-            if self.state == State::Waiting {
+            // No longer a wait than any that followed a wake-up is nothing new.
+            if self.state == State::Waiting && spell > self.times.worst_wake {
                 self.times.worst_wait = self.times.worst_wait.max(spell);
                 if self.fresh {
-                    self.times.worst_wake = self.times.worst_wake.max(spell);
+                    self.times.worst_wake = spell;
                 }
             }
         }
@@ -57,17 +64,10 @@ impl Account {
     }
 
     /// Puts the time until `at` where it belongs.
-    fn count(&mut self, at: u64) -> Ticks {
-        let spell = Ticks(at.saturating_sub(self.since));
-        let sum = match self.state {
-            State::Blocked => &mut self.times.blocked,
-            State::Throttled => &mut self.times.throttled,
-            State::Waiting => &mut self.times.wait,
-            // Told by `ran`, for the host's own work is not the vCPU's.
-            State::Running => return spell,
-        };
-        *sum = sum.after(spell);
-        spell
+    #[inline]
+    fn count(&mut self, at: u64) {
+        let sum = &mut self.spells[self.state as usize];
+        *sum = sum.saturating_add(at.saturating_sub(self.since));
     }
 
     /// It ran.
@@ -84,6 +84,12 @@ impl Account {
     /// The times until `now`, but for what it has run and nobody told.
     pub(crate) fn until(mut self, now: u64) -> Times {
         self.count(now);
-        self.times
+        let [blocked, throttled, wait, _] = self.spells.map(Ticks);
+        Times {
+            wait,
+            throttled,
+            blocked,
+            ..self.times
+        }
     }
 }

@@ -2,38 +2,56 @@
 
 use crate::account::State;
 use crate::scheduler::Scheduler;
+use crate::vcpu::NEVER;
 use crate::{Band, Decision, Id};
 use spec::Ticks;
+
+/// So many timers of vCPUs with a weight alone are taken in by one decision: they wait for the turn's end in any case, and
+/// the others are taken in at that.
+const TIMERS: usize = 8;
 
 impl Scheduler {
     /// Who runs from now on. To be asked after each event, and at the latest when the clock shows the last answer's
     /// `until`; asking more often changes nothing.
+    #[inline]
     pub fn decide(&mut self, now: Ticks) -> Decision {
         let now = self.advance(now);
-        self.expire(now);
-        let (run, until) = self.choose(now);
-        self.switch(run, now);
+        if !self.stands || now >= self.until {
+            self.renew(now);
+        }
         Decision {
-            run: run.map(|(id, band)| (Id(id), band)),
-            until: Ticks(until),
+            run: self.running.map(|(id, band)| (Id(id), band)),
+            until: Ticks(self.until),
         }
     }
 
+    fn renew(&mut self, now: u64) {
+        self.expire(now);
+        let (run, until) = self.choose(now);
+        self.switch(run, now);
+        self.until = until;
+        // In a window, what the clock brings about for others changes nothing, and is looked at all the same.
+        self.stands = !matches!(run, Some((_, Band::Window)));
+    }
+
     /// What the clock has brought about for reservations and for the window's vCPU.
+    #[inline]
     fn expire(&mut self, now: u64) {
-        while let Some((at, id)) = self.timers.due(now) {
-            self.rouse(id, at);
-        }
-        while let Some((_, id)) = self.releases.due(now) {
-            self.roll(id, now);
+        while let Some((at, id)) = self.alarms.due(now) {
+            if self.is_ready(Id(id)) {
+                self.roll(id, now);
+            } else {
+                self.rouse(id, at);
+            }
         }
         while let Some((_, id)) = self.deadlines.due(now) {
             self.roll(id, now);
         }
         if let Some(owner) = self.spot.owner
             && let Some(vcpu) = self.vcpu(owner)
-            && let Some(at) = vcpu.is_due(now)
+            && vcpu.timer <= now
         {
+            let at = vcpu.timer;
             self.rouse(owner, at);
         }
     }
@@ -51,7 +69,7 @@ impl Scheduler {
         let times = &mut vcpu.account.times;
         times.missed = times.missed.saturating_add(missed.periods);
         times.worst_short = times.worst_short.max(Ticks(missed.short));
-        self.join(id, 0);
+        self.queue(id);
         self.settle(id, release);
     }
 
@@ -66,33 +84,30 @@ impl Scheduler {
             }
             until = self.next_window();
         }
-        for heap in [&self.timers, &self.releases] {
-            if let Some((at, _)) = heap.top() {
-                until = until.min(at);
-            }
+        if let Some((at, _)) = self.alarms.top() {
+            until = until.min(at);
         }
         if let Some((deadline, id)) = self.deadlines.top() {
-            let left = self
-                .vcpu(id)
-                .and_then(|it| it.server)
-                .map_or(0, |it| it.left());
+            let server = self.vcpu(id).and_then(|it| it.server.as_ref());
+            let left = server.map_or(0, |it| it.left());
             let spent = now.saturating_add(left);
             return (Some((id, Band::Reserved)), until.min(spent).min(deadline));
         }
         if self.fair.is_turn_over() {
-            while let Some((at, id)) = self.weighted_timers.due(now) {
+            for _ in 0..TIMERS {
+                let Some((at, id)) = self.timers.due(now) else {
+                    break;
+                };
                 self.rouse(id, at);
             }
         }
         let chosen = self.fair.choose();
-        let (mut rest, contended) = self.fair.rest();
-        if chosen.is_none() {
-            rest = 0;
-        }
+        let (rest, contended) = self.fair.rest();
         let end = now.saturating_add(rest);
         if contended {
+            // The timers that are still due, too, are looked at then.
             until = until.min(end);
-        } else if let Some((at, _)) = self.weighted_timers.top() {
+        } else if let Some((at, _)) = self.timers.top() {
             until = until.min(at.max(end));
         }
         (chosen.map(|id| (id, Band::LeftOver)), until)
@@ -104,18 +119,16 @@ impl Scheduler {
             return u64::MAX;
         };
         let timer = |id: u16| match self.vcpus.get(usize::from(id)) {
-            Some(Some(vcpu)) if vcpu.ready => Some(0),
+            Some(Some(vcpu)) if vcpu.ready => 0,
             Some(Some(vcpu)) => vcpu.timer,
-            _ => None,
+            _ => NEVER,
         };
-        let mut first = self.spot.owner.and_then(timer).unwrap_or(u64::MAX);
+        let mut first = self.spot.owner.map_or(NEVER, timer);
         for (start, id) in table.coming(&self.spot) {
             if start >= first {
                 break;
             }
-            if let Some(at) = timer(id) {
-                first = first.min(start.max(at));
-            }
+            first = first.min(start.max(timer(id)));
         }
         first
     }

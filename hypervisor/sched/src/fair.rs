@@ -8,26 +8,48 @@
 //! **No starvation.** Who is ready is at most slice/weight ahead of the clock (and what its wake-up cost). Before its
 //! turn, another may run until it is past that, and then a slice: of left-over time, one with weight w waits at most
 //! a slice, for the turn that is on when it wakes, and the sum over the others, with weight v, of
-//! (slice + cost) · (v/w) + slice.
+//! (slice + cost) · (v/w) + slice. Of many whose timers go off together, each 8 come a turn after those before them.
 
 use crate::Weight;
 use crate::heap::Heap;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// One tick of a vCPU with weight 1, in units of virtual time. 2⁶⁴ ticks of it fit an `u128`.
-const UNIT: u64 = 1 << 32;
+/// One tick of a vCPU with weight 1, in units of virtual time.
+const UNIT: u64 = 1 << 28;
+/// When the clock shows this, it is set back to zero. So there is as much room above it: that one vCPU is further ahead
+/// of another than 2³⁵ ticks times its weight is not remembered.
+const EPOCH: u64 = 1 << 63;
+
+/// No turn has begun. A slice is at most as long.
+const NO_TURN: u64 = u64::MAX;
+
+/// What a vCPU had.
+#[derive(Clone, Copy, Default)]
+struct Account {
+    /// Virtual time
+    time: u64,
+    /// How much of it a tick is; zero without weight
+    rate: u64,
+}
+
+impl Account {
+    fn add(&mut self, ticks: u64) {
+        self.time = self.time.saturating_add(ticks.saturating_mul(self.rate));
+    }
+}
 
 /// All that a core's left-over time is shared by.
 pub(crate) struct Fair {
-    /// Those that want time, by virtual time; the one that has it stays here
-    ready: Heap<u128>,
-    /// By id: virtual time, and how much of it a tick is; zero without weight
-    accounts: Vec<(u128, u64)>,
-    clock: u128,
-    /// Whose turn it is
-    turn: Option<u16>,
-    /// Of that turn's slice
+    /// Those that want time but for the first, by virtual time
+    waiting: Heap,
+    /// By id
+    accounts: Vec<Account>,
+    /// As it was when somebody last came or went, or a turn ended
+    clock: u64,
+    /// Whose turn it is, or who was alone when it came and stands first in line until the next turn begins
+    first: Option<u16>,
+    /// Of the turn's slice, [`NO_TURN`] before it begins
     used: u64,
     slice: u64,
 }
@@ -35,21 +57,17 @@ pub(crate) struct Fair {
 impl Fair {
     pub(crate) fn new(capacity: u16, slice: u64) -> Self {
         Self {
-            ready: Heap::new(capacity),
-            accounts: vec![(0, 0); usize::from(capacity)],
+            waiting: Heap::new(capacity),
+            accounts: vec![Account::default(); usize::from(capacity)],
             clock: 0,
-            turn: None,
-            used: 0,
+            first: None,
+            used: NO_TURN,
             slice: slice.max(1),
         }
     }
 
     pub(crate) fn steps(&self) -> u64 {
-        self.ready.steps()
-    }
-
-    pub(crate) fn contains(&self, id: u16) -> bool {
-        self.ready.contains(id)
+        self.waiting.steps()
     }
 
     /// Gives the account of one that is not ready a weight; what it had more than others stays as many ticks.
@@ -60,87 +78,198 @@ impl Fair {
 
     /// Opens an account of one that had `ahead` more than others elsewhere.
     pub(crate) fn open(&mut self, id: u16, weight: Option<Weight>, ahead: u64) {
-        let rate = weight.map_or(0, |weight| UNIT / u64::from(weight.get()));
-        let time = self.clock + u128::from(ahead) * u128::from(rate);
-        self.accounts[usize::from(id)] = (time, rate);
+        self.tick();
+        let account = &mut self.accounts[usize::from(id)];
+        account.rate = weight.map_or(0, |weight| UNIT / u64::from(weight.get()));
+        account.time = self.clock;
+        account.add(ahead);
     }
 
     /// Ticks that it had more than it should have had by now.
-    pub(crate) fn ahead(&self, id: u16) -> u64 {
-        let (time, rate) = self.accounts[usize::from(id)];
-        let ahead = time.saturating_sub(self.clock);
-        u64::try_from(ahead.checked_div(u128::from(rate)).unwrap_or(0)).unwrap_or(u64::MAX)
+    pub(crate) fn ahead(&mut self, id: u16) -> u64 {
+        self.tick();
+        let Account { time, rate } = self.accounts[usize::from(id)];
+        time.saturating_sub(self.clock)
+            .checked_div(rate)
+            .unwrap_or(0)
     }
 
     /// It wants time. `cost` is what a wake-up costs it.
+    #[inline]
     pub(crate) fn join(&mut self, id: u16, cost: u64) {
-        let (time, rate) = &mut self.accounts[usize::from(id)];
-        *time = (*time).max(self.clock) + u128::from(cost) * u128::from(*rate);
-        self.ready.put(id, *time);
-        self.advance();
+        self.tick();
+        let account = &mut self.accounts[usize::from(id)];
+        account.time = account.time.max(self.clock);
+        account.add(cost);
+        if self.first.is_none() && self.waiting.is_empty() {
+            self.first = Some(id);
+        } else {
+            self.waiting.put(id, account.time);
+        }
     }
 
     /// It wants no more.
+    #[inline]
     pub(crate) fn leave(&mut self, id: u16) {
-        self.ready.remove(id);
-        if self.turn == Some(id) {
-            self.turn = None;
+        self.tick();
+        if self.first == Some(id) {
+            (self.first, self.used) = (None, NO_TURN);
+        } else {
+            self.waiting.remove(id);
         }
-        self.advance();
     }
 
     /// It ran.
+    #[inline]
     pub(crate) fn charge(&mut self, id: u16, ticks: u64) {
-        if !self.ready.contains(id) {
-            return;
-        }
-        if self.turn == Some(id) {
+        let account = &mut self.accounts[usize::from(id)];
+        if self.first == Some(id) {
             self.used = self.used.saturating_add(ticks);
+            account.add(ticks);
+        } else {
+            self.charge_waiting(id, ticks);
         }
-        let (time, rate) = &mut self.accounts[usize::from(id)];
-        *time += u128::from(ticks) * u128::from(*rate);
-        self.ready.put(id, *time);
-        self.advance();
     }
 
-    fn advance(&mut self) {
-        if let Some((time, _)) = self.ready.top() {
-            self.clock = self.clock.max(time);
+    /// Its share was changed while it ran, which ended its turn.
+    #[cold]
+    fn charge_waiting(&mut self, id: u16, ticks: u64) {
+        if self.waiting.contains(id) {
+            let account = &mut self.accounts[usize::from(id)];
+            account.add(ticks);
+            self.waiting.put(id, account.time);
         }
+    }
+
+    /// Brings the clock up to the least of those that want time.
+    #[inline]
+    fn tick(&mut self) {
+        let first = self.first.map(|id| self.accounts[usize::from(id)].time);
+        let least = match (first, self.waiting.top()) {
+            (Some(first), Some((time, _))) => first.min(time),
+            (Some(time), None) | (None, Some((time, _))) => time,
+            (None, None) => return,
+        };
+        self.clock = self.clock.max(least);
+        if self.clock >= EPOCH {
+            self.begin_epoch();
+        }
+    }
+
+    /// Sets the clock back to zero, and all accounts with it. Who is behind it would have joined at the clock anyway.
+    #[cold]
+    fn begin_epoch(&mut self) {
+        for account in &mut self.accounts {
+            account.time = account.time.saturating_sub(self.clock);
+        }
+        self.waiting.lower(self.clock);
+        self.clock = 0;
     }
 
     /// Whether another may have the next turn now.
     #[inline]
     pub(crate) fn is_turn_over(&self) -> bool {
-        self.turn.is_none() || self.used >= self.slice
+        self.used >= self.slice
     }
 
     /// Whose turn it is now.
+    #[inline]
     pub(crate) fn choose(&mut self) -> Option<u16> {
-        if let Some(id) = self.turn {
-            // Alone it goes on, and whoever comes then need not wait.
-            if self.used < self.slice || self.ready.len() == 1 {
-                return Some(id);
+        if let Some(id) = self.first {
+            if self.used < self.slice {
+                return self.first;
             }
-            // Behind an equal one: by the least that there is.
-            let (time, _) = &mut self.accounts[usize::from(id)];
-            *time += 1;
-            self.ready.put(id, *time);
-            self.advance();
+            // Alone it goes on, and whoever comes then need not wait.
+            if self.waiting.is_empty() {
+                if self.used == NO_TURN {
+                    self.used = 0;
+                }
+                return self.first;
+            }
+            self.tick();
+            let Account { time, .. } = &mut self.accounts[usize::from(id)];
+            if self.used != NO_TURN {
+                // Behind an equal one: by the least that there is.
+                *time = time.saturating_add(1);
+            }
+            self.first = Some(self.waiting.exchange(id, *time));
+        } else {
+            self.first = self.waiting.top().map(|(_, id)| id);
+            self.waiting.remove(self.first?);
         }
-        self.turn = self.ready.top().map(|(_, id)| id);
         self.used = 0;
-        self.turn
+        self.first
     }
 
     /// What the turn has left, and whether somebody waits for its end.
+    #[inline]
     pub(crate) fn rest(&self) -> (u64, bool) {
-        (self.slice.saturating_sub(self.used), self.ready.len() > 1)
+        (
+            self.slice.saturating_sub(self.used),
+            !self.waiting.is_empty(),
+        )
     }
 
-    /// Of those that wait and that `may` names, the one furthest ahead.
+    /// Of those that want time and that `may` names, the one furthest ahead.
     pub(crate) fn last(&self, may: impl Fn(u16) -> bool) -> Option<u16> {
-        let waiting = self.ready.iter().filter(|(_, id)| may(*id));
-        waiting.max().map(|(_, id)| id)
+        let first = self
+            .first
+            .map(|id| (self.accounts[usize::from(id)].time, id));
+        let all = first.into_iter().chain(self.waiting.iter());
+        all.filter(|(_, id)| may(*id)).max().map(|(_, id)| id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fair(weights: &[u32]) -> Fair {
+        let mut it = Fair::new(8, 10);
+        for (id, weight) in (0..).zip(weights) {
+            it.open(id, Weight::new(*weight), 0);
+            it.join(id, 0);
+        }
+        it
+    }
+
+    /// Years of a clock, a thousand epochs: each has its share in each of them, and a sleeper's debt is remembered.
+    #[test]
+    fn an_epoch_s_end_changes_nobody_s_turn() {
+        let mut it = fair(&[1, 3, 4]);
+        let mut had = [0_u64; 3];
+        let mut epochs = 0;
+        let slice = 1 << 30;
+        it.slice = slice;
+        let mut clock = 0;
+        while epochs < 1000 {
+            let id = it.choose().expect("three want time");
+            it.charge(id, slice);
+            had[usize::from(id)] += 1;
+            epochs += u64::from(it.clock < clock);
+            clock = it.clock;
+            let whole: u64 = had.iter().sum();
+            for (had, weight) in had.iter().zip([1, 3, 4]) {
+                assert!(had.abs_diff(whole * weight / 8) <= 3, "{had} of {whole}");
+            }
+        }
+        // Ahead by so much, however often the clock was set back since it was noticed.
+        it.leave(1);
+        let ahead = it.ahead(1);
+        it.join(1, slice);
+        it.leave(1);
+        assert!(it.ahead(1).abs_diff(ahead + slice) <= 1);
+    }
+
+    #[test]
+    fn one_that_was_alone_for_ever_owes_nothing_and_is_owed_nothing() {
+        let mut it = fair(&[1]);
+        it.open(1, Weight::new(10_000), 0);
+        assert_eq!(it.choose(), Some(0));
+        it.charge(0, u64::MAX - 1);
+        it.join(1, 0);
+        assert_eq!((it.choose(), it.ahead(0), it.ahead(1)), (Some(1), 0, 0));
+        it.charge(1, 10);
+        assert_eq!(it.choose(), Some(0));
     }
 }

@@ -7,15 +7,15 @@ use alloc::vec::Vec;
 const NOWHERE: u16 = u16::MAX;
 
 /// The smallest key first, of equal ones the smallest id. Allocates when it is made and never again.
-pub(crate) struct Heap<K> {
-    nodes: Vec<(K, u16)>,
+pub(crate) struct Heap {
+    nodes: Vec<(u64, u16)>,
     /// By id
     places: Vec<u16>,
     /// Level moves so far
     steps: u64,
 }
 
-impl<K: Ord + Copy> Heap<K> {
+impl Heap {
     /// For ids below `capacity`.
     pub(crate) fn new(capacity: u16) -> Self {
         Self {
@@ -25,8 +25,9 @@ impl<K: Ord + Copy> Heap<K> {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.nodes.len()
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
     }
 
     pub(crate) fn steps(&self) -> u64 {
@@ -35,82 +36,123 @@ impl<K: Ord + Copy> Heap<K> {
 
     /// The first.
     #[inline]
-    pub(crate) fn top(&self) -> Option<(K, u16)> {
+    pub(crate) fn top(&self) -> Option<(u64, u16)> {
         self.nodes.first().copied()
     }
 
     /// The first key, if it is not after `now`.
     #[inline]
-    pub(crate) fn due(&self, now: K) -> Option<(K, u16)> {
+    pub(crate) fn due(&self, now: u64) -> Option<(u64, u16)> {
         self.top().filter(|(key, _)| *key <= now)
     }
 
     pub(crate) fn contains(&self, id: u16) -> bool {
-        // A table's window may be of an id that there cannot be.
-        self.places
-            .get(usize::from(id))
-            .is_some_and(|place| *place != NOWHERE)
+        self.places[usize::from(id)] != NOWHERE
     }
 
     /// All, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (K, u16)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u16)> {
         self.nodes.iter().copied()
     }
 
     /// Puts `id` where `key` belongs, whether it is here or not.
-    pub(crate) fn put(&mut self, id: u16, key: K) {
+    #[inline]
+    pub(crate) fn put(&mut self, id: u16, key: u64) {
         let place = self.places[usize::from(id)];
         let at = if place == NOWHERE {
+            let last = self.nodes.len();
             self.nodes.push((key, id));
-            self.nodes.len() - 1
+            self.places[usize::from(id)] = last as u16;
+            last
         } else {
             self.nodes[usize::from(place)].0 = key;
             usize::from(place)
         };
-        self.sift(at);
+        if self.nodes.len() > 1 {
+            self.sift(at);
+        }
     }
 
     /// Takes `id` out, if it is here.
+    #[inline]
     pub(crate) fn remove(&mut self, id: u16) {
-        let place = self.places[usize::from(id)];
+        let place = core::mem::replace(&mut self.places[usize::from(id)], NOWHERE);
         if place == NOWHERE {
             return;
         }
-        self.places[usize::from(id)] = NOWHERE;
-        self.nodes.swap_remove(usize::from(place));
-        if usize::from(place) < self.nodes.len() {
+        let last = self.nodes.pop();
+        // Unless it was the last itself.
+        if let (Some(last), Some(node)) = (last, self.nodes.get_mut(usize::from(place))) {
+            *node = last;
             self.sift(usize::from(place));
         }
     }
 
-    /// Moves the node at `at`, the only one that may be out of order, up or down to where it belongs.
-    fn sift(&mut self, mut at: usize) {
-        let node = self.nodes[at];
-        while at > 0 && node < self.nodes[(at - 1) / 2] {
-            self.settle(at, self.nodes[(at - 1) / 2]);
-            at = (at - 1) / 2;
-        }
-        loop {
-            let (left, right) = (2 * at + 1, 2 * at + 2);
-            let Some(&first) = self.nodes.get(left) else {
-                break;
-            };
-            let (child, least) = match self.nodes.get(right) {
-                Some(&second) if second < first => (right, second),
-                _ => (left, first),
-            };
-            if node < least {
-                break;
+    /// Puts `id` in and takes the first out, which is `id` itself if none is before it.
+    pub(crate) fn exchange(&mut self, id: u16, key: u64) -> u16 {
+        match self.nodes.first_mut() {
+            Some(top) if *top < (key, id) => {
+                let (_, first) = core::mem::replace(top, (key, id));
+                self.places[usize::from(first)] = NOWHERE;
+                self.sift(0);
+                first
             }
-            self.settle(at, least);
-            at = child;
+            _ => id,
         }
+    }
+
+    /// Makes all keys less by as much, which none is below.
+    pub(crate) fn lower(&mut self, by: u64) {
+        for (key, _) in &mut self.nodes {
+            *key -= by;
+        }
+    }
+
+    /// Moves the node at `at`, the only one that may be out of order, up or down to where it belongs.
+    fn sift(&mut self, at: usize) {
+        let node = self.nodes[at];
+        let top = self.rise(at, node);
+        let at = if top == at { self.sink(at, node) } else { top };
         self.nodes[at] = node;
         self.places[usize::from(node.1)] = at as u16;
     }
 
+    /// Makes room for `node` at `at` or above it. Says where.
+    #[inline]
+    fn rise(&mut self, mut at: usize, node: (u64, u16)) -> usize {
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            let above = self.nodes[parent];
+            if above < node {
+                break;
+            }
+            self.settle(at, above);
+            at = parent;
+        }
+        at
+    }
+
+    /// Makes room for `node` at `at` or below it. Says where.
+    #[inline]
+    fn sink(&mut self, mut at: usize, node: (u64, u16)) -> usize {
+        loop {
+            let left = at << 1 | 1;
+            let (child, least) = match self.nodes.get(left..) {
+                Some(&[first, second, ..]) if second < first => (left + 1, second),
+                Some(&[first, ..]) => (left, first),
+                _ => return at,
+            };
+            if node < least {
+                return at;
+            }
+            self.settle(at, least);
+            at = child;
+        }
+    }
+
     /// Moves a node by a level.
-    fn settle(&mut self, at: usize, node: (K, u16)) {
+    #[inline]
+    fn settle(&mut self, at: usize, node: (u64, u16)) {
         self.nodes[at] = node;
         // A heap is at most as long as there are ids.
         self.places[usize::from(node.1)] = at as u16;
@@ -129,17 +171,25 @@ mod tests {
 
         #[test]
         fn the_first_is_the_least_whatever_is_put_and_removed(
-            changes in proptest::collection::vec((0..20_u16, proptest::option::of(0..50_u64)), 0..200),
+            changes in proptest::collection::vec((0..20_u16, 0..50_u64, 0..4), 0..200),
         ) {
             let mut heap = Heap::new(20);
             let mut model = BTreeMap::new();
-            for (id, key) in changes {
-                match key {
-                    Some(key) => { heap.put(id, key); model.insert(id, key); }
-                    None => { heap.remove(id); model.remove(&id); }
+            for (id, key, change) in changes {
+                match change {
+                    0 | 1 => { heap.put(id, key); model.insert(id, key); }
+                    2 => { heap.remove(id); model.remove(&id); }
+                    _ if model.contains_key(&id) => {}
+                    _ => {
+                        model.insert(id, key);
+                        let first = model.iter().map(|(id, key)| (*key, *id)).min();
+                        let out = heap.exchange(id, key);
+                        prop_assert_eq!(Some(out), first.map(|(_, id)| id));
+                        model.remove(&out);
+                    }
                 }
                 prop_assert_eq!(heap.top(), model.iter().map(|(id, key)| (*key, *id)).min());
-                prop_assert_eq!(heap.len(), model.len());
+                prop_assert_eq!(heap.is_empty(), model.is_empty());
                 for id in 0..20 {
                     prop_assert_eq!(heap.contains(id), model.contains_key(&id));
                 }

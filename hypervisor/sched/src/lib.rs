@@ -15,9 +15,12 @@
 //! sleep, which the sleeper pays for ([`Scheduler::set_wake_cost`]).
 //!
 //! **Cost.** Nothing is allocated after [`Scheduler::new`]. With 256 vCPUs a change in a heap moves at most 8 levels, so
-//! [`Scheduler::decide`] moves at most 24 levels, and 24 for each timer or release that it finds due; each other event
-//! moves at most 48, and `movable` looks at all that wait. With one vCPU there is nothing to move. On a core with a table,
-//! [`Scheduler::decide`] also looks at the next windows up to the first whose vCPU is awake.
+//! [`Scheduler::decide`] moves at most 24 levels, and 24 for each timer or release that it finds due: all those of
+//! reservations, and at most 8 timers of those with a weight alone. The rest of these wait for their turns in any case, and are
+//! taken in when the next turns begin. Each other event moves at most 48, and `movable` looks at all that wait. With one
+//! vCPU there is nothing to move, and while nothing happens the last answer is given again. On a core with a table,
+//! [`Scheduler::decide`] also looks at the next windows up to the first whose vCPU is awake. At most once in 2³⁵ ticks of
+//! left-over time, all virtual times are set back: two subtractions for each vCPU.
 #![no_std]
 
 extern crate alloc;

@@ -4,7 +4,7 @@ use crate::fair::Fair;
 use crate::heap::Heap;
 use crate::server::Server;
 use crate::table::{Spot, Table};
-use crate::vcpu::{Luggage, Vcpu};
+use crate::vcpu::{Luggage, NEVER, Vcpu};
 use crate::{Band, CoreTimes, Id, Share};
 use alloc::vec::Vec;
 use spec::Ticks;
@@ -15,17 +15,19 @@ use spec::Ticks;
 pub struct Scheduler {
     pub(crate) vcpus: Vec<Option<Vcpu>>,
     /// Ready, with a budget left, by deadline
-    pub(crate) deadlines: Heap<u64>,
-    /// Ready, with a spent budget, by the time of the next one
-    pub(crate) releases: Heap<u64>,
-    /// Blocked, with a reservation, by their timers
-    pub(crate) timers: Heap<u64>,
+    pub(crate) deadlines: Heap,
+    /// With a reservation: blocked, by their timers, or with a spent budget, by the time of the next one
+    pub(crate) alarms: Heap,
     /// Blocked, with a weight alone, by their timers: nobody looks while a turn lasts
-    pub(crate) weighted_timers: Heap<u64>,
+    pub(crate) timers: Heap,
     pub(crate) fair: Fair,
     pub(crate) table: Option<Table>,
     pub(crate) spot: Spot,
     pub(crate) running: Option<(u16, Band)>,
+    /// What the last decision said
+    pub(crate) until: u64,
+    /// Nothing has happened since then that could change it
+    pub(crate) stands: bool,
     /// The last event
     pub(crate) last: u64,
     /// The host's own work since then
@@ -43,13 +45,14 @@ impl Scheduler {
         Self {
             vcpus,
             deadlines: Heap::new(capacity),
-            releases: Heap::new(capacity),
+            alarms: Heap::new(capacity),
             timers: Heap::new(capacity),
-            weighted_timers: Heap::new(capacity),
             fair: Fair::new(capacity, slice.0),
             table: None,
             spot: Spot::NONE,
             running: None,
+            until: 0,
+            stands: false,
             last: now.0.min(u64::MAX - 1),
             stolen: 0,
             wake_cost: 0,
@@ -93,9 +96,7 @@ impl Scheduler {
     /// Takes a vCPU out, in whatever state it is.
     pub fn remove(&mut self, id: Id, now: Ticks) -> Option<Luggage> {
         let now = self.advance(now);
-        self.vcpu(id.0)?;
-        self.rest(id.0, None, now);
-        self.disarm(id.0);
+        self.rest(id.0, NEVER, now);
         let vcpu = self.vcpus.get_mut(usize::from(id.0))?.take()?;
         Some(Luggage {
             times: vcpu.account.until(now),
@@ -129,16 +130,15 @@ impl Scheduler {
             }
             (_, None) => None,
         };
-        let ready = vcpu.ready;
-        self.leave(id.0);
-        self.disarm(id.0);
+        let wants = vcpu.ready && share.weight.is_some();
+        self.fair.leave(id.0);
         self.fair.set_weight(id.0, share.weight);
-        if ready {
-            self.join(id.0, 0);
-        } else {
-            self.arm(id.0);
+        if wants {
+            self.fair.join(id.0, 0);
         }
+        self.queue(id.0);
         self.settle(id.0, now);
+        self.stands = false;
         true
     }
 
@@ -148,7 +148,7 @@ impl Scheduler {
         match self.vcpu(id.0) {
             Some(vcpu) if !vcpu.ready => {
                 // Its timer may have done so before, and nobody has looked.
-                let at = vcpu.is_due(now).unwrap_or(now);
+                let at = vcpu.timer.min(now);
                 self.rouse(id.0, at);
                 true
             }
@@ -160,18 +160,16 @@ impl Scheduler {
     /// already, this changes the time alone.
     pub fn block(&mut self, id: Id, until: Option<Ticks>, now: Ticks) -> bool {
         let now = self.advance(now);
-        if self.vcpu(id.0).is_none() {
-            return false;
-        }
-        self.rest(id.0, until.map(|it| it.0), now);
-        true
+        self.rest(id.0, until.map_or(NEVER, |it| it.0), now)
     }
 
     /// So much of the time since the last event was the host's own work: charged to nobody. Said before that event.
     pub fn stolen(&mut self, ticks: Ticks) {
         self.stolen = self.stolen.saturating_add(ticks.0);
+        self.stands = false;
     }
 
+    #[inline]
     pub(crate) fn vcpu(&mut self, id: u16) -> Option<&mut Vcpu> {
         self.vcpus.get_mut(usize::from(id))?.as_mut()
     }
@@ -180,21 +178,26 @@ impl Scheduler {
     /// the end of time is never reached, so that what never happens is always later.
     #[inline]
     pub(crate) fn advance(&mut self, now: Ticks) -> u64 {
-        let now = now.0.clamp(self.last, u64::MAX - 1);
-        let (ran, stolen) = self.unaccounted(now);
+        if now.0 > self.last {
+            self.pass(now.0.min(NEVER - 1));
+        }
         self.stolen = 0;
+        self.last
+    }
+
+    /// Time passes.
+    #[inline]
+    fn pass(&mut self, now: u64) {
+        let (ran, stolen) = self.unaccounted(now);
         self.last = now;
-        if ran | stolen != 0 {
-            self.core
-                .add(self.running.map(|(_, band)| band), ran, stolen);
-            if let Some((id, band)) = self.running {
-                self.charge(id, band, ran);
-            }
+        self.core
+            .add(self.running.map(|(_, band)| band), ran, stolen);
+        if let Some((id, band)) = self.running {
+            self.charge(id, band, ran);
         }
         if now >= self.spot.edge() {
             self.look_up(now, self.spot.edge());
         }
-        now
     }
 
     fn charge(&mut self, id: u16, band: Band, ran: u64) {
@@ -202,22 +205,29 @@ impl Scheduler {
             return;
         };
         vcpu.account.ran(band, ran);
-        match (band, &mut vcpu.server) {
-            (Band::Reserved, Some(server)) => {
-                server.spend(ran);
-                if server.left() == 0 {
-                    self.join(id, 0);
-                }
+        match band {
+            Band::Reserved => self.spend(id, ran),
+            Band::LeftOver => self.fair.charge(id, ran),
+            Band::Window => {}
+        }
+    }
+
+    #[inline(never)]
+    fn spend(&mut self, id: u16, ran: u64) {
+        if let Some(server) = self.vcpu(id).and_then(|it| it.server.as_mut()) {
+            server.spend(ran);
+            if server.left() == 0 {
+                self.queue(id);
             }
-            (Band::LeftOver, _) => self.fair.charge(id, ran),
-            _ => {}
         }
     }
 
     /// Finds the place in the table again. The last one was left at `left`.
+    #[inline(never)]
     fn look_up(&mut self, now: u64, left: u64) {
         let before = self.spot;
         self.spot = self.table.as_ref().map_or(Spot::NONE, |it| it.spot(now));
+        self.stands = false;
         if let Some(owner) = before.owner {
             self.settle(owner, left);
         }

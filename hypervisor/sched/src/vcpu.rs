@@ -5,6 +5,18 @@ use crate::server::{Server, Spent};
 use crate::{Share, Times};
 use spec::Ticks;
 
+/// The timer of one that has none, and of one that is ready.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+/// Where a vCPU waits for the clock, or for others' deadlines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Queue {
+    None,
+    Deadlines,
+    Alarms,
+    Timers,
+}
+
 /// The account of a vCPU that leaves a scheduler, for the next one: what it has had of the left-over time above its
 /// share, how far its reservation's period is spent, and its times.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -32,7 +44,9 @@ pub(crate) struct Vcpu {
     /// Since when it is
     pub(crate) woke: u64,
     /// While it is not, when the clock wakes it
-    pub(crate) timer: Option<u64>,
+    pub(crate) timer: u64,
+    /// Where it is, by the last that was made of all this
+    pub(crate) queue: Queue,
     pub(crate) account: Account,
 }
 
@@ -46,7 +60,8 @@ impl Vcpu {
                 .map(|it| Server::resumed(it, luggage.spent, now)),
             ready: false,
             woke: 0,
-            timer: None,
+            timer: NEVER,
+            queue: Queue::None,
             account: Account::new(luggage.times, now),
         }
     }
@@ -56,21 +71,51 @@ impl Vcpu {
         self.share == Share::default()
     }
 
-    /// When its timer has woken it, if nobody has looked since.
-    pub(crate) fn is_due(&self, now: u64) -> Option<u64> {
-        self.timer.filter(|at| *at <= now)
+    /// Whether it has a budget to run by.
+    #[inline]
+    pub(crate) fn has_budget(&self) -> bool {
+        self.server.as_ref().is_some_and(|it| it.left() > 0)
+    }
+
+    /// What its time goes into while it does not run. `owns`: it is its window.
+    #[inline]
+    pub(crate) fn state(&self, owns: bool) -> State {
+        if !self.ready {
+            State::Blocked
+        } else if owns || self.share.weight.is_some() || self.has_budget() {
+            State::Waiting
+        } else {
+            State::Throttled
+        }
+    }
+
+    /// Where it belongs, and by which time.
+    #[inline]
+    pub(crate) fn belongs(&self) -> (Queue, u64) {
+        match &self.server {
+            Some(server) if self.ready && server.left() > 0 => {
+                (Queue::Deadlines, server.deadline())
+            }
+            Some(server) if self.ready => (Queue::Alarms, server.deadline()),
+            _ if self.timer == NEVER => (Queue::None, NEVER),
+            Some(_) => (Queue::Alarms, self.timer),
+            None if self.share.weight.is_some() => (Queue::Timers, self.timer),
+            // It is looked at when its window is near.
+            None => (Queue::None, NEVER),
+        }
     }
 
     /// Its times until `now`, of which it ran `ran` since it was last charged.
     pub(crate) fn times(&self, now: u64) -> Times {
         let mut account = self.account;
-        if let Some(at) = self.is_due(now) {
+        // Nobody may have looked since.
+        if self.timer <= now {
             let state = if self.has_windows_only() {
                 State::Throttled
             } else {
                 State::Waiting
             };
-            account.enter(state, at);
+            account.enter(state, self.timer);
         }
         account.until(now)
     }

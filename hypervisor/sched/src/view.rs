@@ -1,5 +1,6 @@
 //! What can be seen of a scheduler.
 
+use crate::account::State;
 use crate::scheduler::Scheduler;
 use crate::{CoreTimes, Id, Share, Times};
 use spec::Ticks;
@@ -54,15 +55,19 @@ impl Scheduler {
         matches!(vcpu, Some(Some(vcpu)) if vcpu.ready)
     }
 
+    /// Whether a vCPU wants to run and may not, as far as the last event knew: its budget is spent and it has no weight, or
+    /// it is none of its windows.
+    #[must_use]
+    pub fn is_throttled(&self, id: Id) -> bool {
+        let owns = self.spot.owner == Some(id.0);
+        let vcpu = self.vcpus.get(usize::from(id.0));
+        matches!(vcpu, Some(Some(vcpu)) if vcpu.state(owns) == State::Throttled)
+    }
+
     /// Level moves in heaps since [`Scheduler::new`]: the measure of the work done.
     #[must_use]
     pub fn steps(&self) -> u64 {
-        let heaps = [
-            &self.deadlines,
-            &self.releases,
-            &self.timers,
-            &self.weighted_timers,
-        ];
+        let heaps = [&self.deadlines, &self.alarms, &self.timers];
         heaps.iter().map(|heap| heap.steps()).sum::<u64>() + self.fair.steps()
     }
 

@@ -238,6 +238,86 @@ fn the_end_of_time_is_no_overflow() {
 }
 
 #[test]
+fn one_that_wants_to_run_and_may_not_is_throttled() {
+    let both = Share {
+        weight: Weight::new(1),
+        ..reserved(2, 10)
+    };
+    let mut core = core(&[reserved(2, 10), both, weighted(1), Share::default()]);
+    let throttled =
+        |core: &Scheduler| -> Vec<u16> { (0..9).filter(|id| core.is_throttled(Id(*id))).collect() };
+    decide(&mut core, 0);
+    // Outside of all windows.
+    assert_eq!(throttled(&core), [3]);
+    assert_eq!(decide(&mut core, 2).0, Some((1, Band::Reserved)));
+    assert_eq!(throttled(&core), [0, 3]);
+    // Its budget is spent, but it has a weight.
+    assert_eq!(decide(&mut core, 4).0, Some((1, Band::LeftOver)));
+    assert_eq!(throttled(&core), [0, 3]);
+    core.block(Id(0), None, Ticks(5));
+    assert_eq!(throttled(&core), [3], "it does not want to");
+    core.wake(Id(0), Ticks(6));
+    decide(&mut core, 6);
+    assert_eq!(throttled(&core), [0, 3]);
+    let window = Window {
+        at: Ticks(0),
+        length: Ticks(3),
+        id: Id(3),
+    };
+    let table = Table::new(Ticks(6), Ticks(7), vec![window]).expect("a table");
+    core.set_table(Some(table), Ticks(7));
+    assert_eq!(decide(&mut core, 7), (Some((3, Band::Window)), 10));
+    assert_eq!(throttled(&core), [0]);
+    // A new period, and no window.
+    assert_eq!(decide(&mut core, 10).0, Some((0, Band::Reserved)));
+    assert_eq!(throttled(&core), [3]);
+}
+
+#[test]
+fn a_burst_of_timers_is_taken_in_by_and_by_and_delays_no_reservation() {
+    let count = 30;
+    let mut core = Scheduler::new(count + 1, Ticks(10), Ticks(0));
+    let reserved_one = Id(count);
+    assert!(core.add(reserved_one, reserved(1, 100), Ticks(0)));
+    for id in 0..count {
+        assert!(core.add(Id(id), weighted(1), Ticks(0)));
+    }
+    for id in 0..=count {
+        assert!(core.block(Id(id), Some(Ticks(50)), Ticks(0)));
+    }
+    assert_eq!(decide(&mut core, 0), (None, 50));
+    assert_eq!(
+        decide(&mut core, 50),
+        (Some((count, Band::Reserved)), 51),
+        "it is before all others"
+    );
+    core.block(reserved_one, None, Ticks(51));
+    let ready = |core: &Scheduler| (0..count).filter(|id| core.is_ready(Id(*id))).count();
+    let mut now = 51;
+    let mut turns = Vec::new();
+    for taken in [8, 16, 24, 30, 30] {
+        let (run, until) = decide(&mut core, now);
+        assert_eq!((ready(&core), until), (taken, now + 10));
+        turns.extend(run.map(|(id, _)| id));
+        now = until;
+    }
+    assert_eq!(turns, [0, 1, 2, 3, 4]);
+    // None is forgotten, and each has waited since its timer went off.
+    for turn in 5..u64::from(count) {
+        let (run, until) = decide(&mut core, now);
+        assert_eq!(run, Some((turn as u16, Band::LeftOver)));
+        let times = core
+            .times(Id(turn as u16), Ticks(now))
+            .expect("it is there");
+        assert_eq!(
+            (times.blocked, times.wait),
+            (Ticks(50), Ticks(1 + 10 * turn))
+        );
+        now = until;
+    }
+}
+
+#[test]
 fn a_timer_that_cannot_preempt_is_looked_at_when_the_turn_is_over() {
     let mut core = core(&[weighted(1), weighted(1)]);
     core.block(Id(1), Some(Ticks(4)), Ticks(0));

@@ -7,7 +7,7 @@ use reference::Reference;
 use sched::{Id, Reservation, Scheduler, Share, Table, Weight, Window};
 use spec::Ticks;
 
-const CAPACITY: u16 = 6;
+const CAPACITY: u16 = 10;
 const SLICE: u64 = 10;
 
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ enum Event {
     Block(u16, Option<u64>),
     /// The one that runs, as a guest would
     Halt(Option<u64>),
+    /// All at once, until the same time
+    Sleep(u64),
     Remove(u16),
     /// To the other core, or from it
     Move(u16, Share),
@@ -73,6 +75,7 @@ fn steps() -> impl Strategy<Value = Step> {
         10 => id().prop_map(Event::Wake),
         4 => (id(), timer()).prop_map(|(id, timer)| Event::Block(id, timer)),
         8 => timer().prop_map(Event::Halt),
+        1 => (1..50_u64).prop_map(Event::Sleep),
         1 => id().prop_map(Event::Remove),
         2 => (id(), shares()).prop_map(|(id, share)| Event::Move(id, share)),
         3 => (0..30_u64).prop_map(Event::Stolen),
@@ -149,6 +152,14 @@ fn run(steps: Vec<Step>, cost: u64, first: Vec<Share>) {
                     let timer = timer.map(|it| now + it);
                     assert!(here.real.block(Id(id), timer.map(Ticks), at));
                     assert!(here.plain.block(id, timer, now));
+                }
+            }
+            Event::Sleep(time) => {
+                for id in 0..CAPACITY {
+                    assert_eq!(
+                        here.real.block(Id(id), Some(Ticks(now + time)), at),
+                        here.plain.block(id, Some(now + time), now)
+                    );
                 }
             }
             Event::Remove(id) => assert_eq!(

@@ -7,6 +7,8 @@ use spec::Ticks;
 use vcpu::Vcpu;
 
 const NEVER: u64 = u64::MAX;
+/// Timers of those with a weight alone that one decision takes in
+const TIMERS: u64 = 8;
 
 pub(crate) struct Luggage {
     deadline: u64,
@@ -370,8 +372,10 @@ impl Reference {
             return (Some((vcpu.id, Band::Reserved)), until.min(end));
         }
         if self.turn.is_none() || self.used >= self.slice {
-            while let Some((at, id)) = self.due(now, Self::weighted_timer) {
-                self.rouse(id, at);
+            for _ in 0..TIMERS {
+                if let Some((at, id)) = self.due(now, Self::weighted_timer) {
+                    self.rouse(id, at);
+                }
             }
         }
         let many = self.vcpus.iter().filter(|it| it.wanted).count();

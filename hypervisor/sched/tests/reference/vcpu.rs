@@ -37,7 +37,7 @@ impl Vcpu {
     pub(super) fn rate(&self) -> u128 {
         self.share
             .weight
-            .map_or(0, |it| (1 << 32) / u128::from(it.get()))
+            .map_or(0, |it| (1 << 28) / u128::from(it.get()))
     }
 
     pub(super) fn wants_reserved(&self) -> bool {
