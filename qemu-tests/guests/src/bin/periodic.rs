@@ -271,7 +271,7 @@ fn main() {
             owes = true;
             if work.is_some() {
                 words.say(format_args!(
-                    "jobs={} over={} longest_ticks={}",
+                    "jobs={} over={} longest_ticks={} until={next}",
                     tally.jobs, tally.over, tally.longest
                 ));
             }
