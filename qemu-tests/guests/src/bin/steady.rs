@@ -6,7 +6,8 @@
 //! steady: done seconds=3 rounds=15400 failed=0
 //! ```
 //!
-//! On the command line: `id=` makes its marks its own, `seconds=` ends it after so many, which else a key does.
+//! On the command line: `id=` makes its marks its own, `seconds=` ends it after so many, which else a key does; of each 16 ms it
+//! halts for as many as `rests=` says.
 #![no_std]
 #![no_main]
 // UNSAFETY: marks in memory and in registers.
@@ -147,6 +148,7 @@ fn key() -> bool {
 fn main() {
     let id = cmdline::number("id").unwrap_or(0);
     let seconds = cmdline::number("seconds");
+    let rests = cmdline::number("rests").unwrap_or(0);
     let hz = cpu::tsc_hz();
     let period = hz / RATE;
     PERIOD.store(period.max(1), Ordering::Relaxed);
@@ -188,6 +190,10 @@ fn main() {
         }
         last = now;
         rounds += 1;
+        // Others rest at other times.
+        if (now / period.max(1) + 5 * id) % 16 < rests {
+            cpu::sti_hlt();
+        }
         if now - begun >= hz * (shown + 1) {
             // A paused guest has seconds in which it did nothing.
             shown = (now - begun) / hz;
