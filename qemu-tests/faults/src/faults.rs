@@ -33,7 +33,7 @@ impl fmt::Display for Finding {
 type Look = fn(&mut Machine, &mut Guest) -> Result<Finding, String>;
 
 /// The faults, called as their cures in `xtask/cures`.
-pub(crate) const FAULTS: [(&str, Look); 7] = [
+pub(crate) const FAULTS: [(&str, Look); 9] = [
     ("1-masked-virtual-interrupt", masked),
     ("2-halt-sleeps-through-virtual-interrupt", halt),
     ("3-interrupt-mask-at-entry", mask_at_entry),
@@ -41,6 +41,8 @@ pub(crate) const FAULTS: [(&str, Look); 7] = [
     ("5-vectoring-of-virtual-interrupt", vectoring),
     ("6-topology-shift", topology),
     ("7-exception-then-exit", exception),
+    ("8-repeat-among-several", repeat),
+    ("9-repeat-in-batches", batch),
 ];
 
 /// The virtual interrupt.
@@ -178,6 +180,45 @@ fn exception(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String
     match exit.reason {
         reason::EXTERNAL_INTERRUPT if raised && exit.rip == HANDLER.into() => Ok(Finding::Absent),
         reason::EXTERNAL_INTERRUPT if raised && exit.rip == CODE.0 => Ok(Finding::Present),
+        _ => unclear(exit),
+    }
+}
+
+/// A repeated string instruction can be interrupted after each iteration (SDM vol. 2, "REP/REPE/REPZ/REPNE/REPNZ"): a guest that reads
+/// all its memory by one is left in the middle of it.
+fn repeat(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String> {
+    // mov cx, 2f00h; xor si, si; rep lodsb; jmp $
+    let code = &[0xb9, 0x00, 0x2f, 0x31, 0xf6, 0xf3, 0xac, 0xeb, 0xfe];
+    interrupted(machine, guest, code, 5)
+}
+
+/// Nor may time stand still for the other processor meanwhile: of the two that this machine has the other one sleeps, and two
+/// processors have a tick for each two instructions, so that iterations are more than the ticks that they take.
+fn batch(machine: &mut Machine, _: &mut Guest) -> Result<Finding, String> {
+    const BYTES: u64 = 3840;
+    match machine.ticks_to_fill(BYTES) {
+        0 => Err("the TSC stands still".into()),
+        ticks if ticks < BYTES => Ok(Finding::Absent),
+        _ => Ok(Finding::Present),
+    }
+}
+
+/// Whether the preemption timer ends a run in the instruction at `offset` of the code, or behind it.
+fn interrupted(
+    machine: &mut Machine,
+    guest: &mut Guest,
+    code: &'static [u8],
+    offset: u64,
+) -> Result<Finding, String> {
+    let run = Run {
+        patience: 20,
+        ..Run::of(code)
+    };
+    let exit = exit(machine, guest, run)?;
+    let within = CODE.0 + offset;
+    match exit.reason {
+        reason::PREEMPTION_TIMER if exit.rip == within => Ok(Finding::Absent),
+        reason::PREEMPTION_TIMER if exit.rip > within => Ok(Finding::Present),
         _ => unclear(exit),
     }
 }

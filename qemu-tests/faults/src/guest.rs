@@ -31,7 +31,7 @@ pub(crate) const NOWHERE: Gpa = Gpa(0x8000);
 /// `vmcall`
 pub(crate) const VMCALL: [u8; 3] = [0x0f, 0x01, 0xc1];
 
-/// Ticks of the preemption timer after which a guest that nothing has happened to exits.
+/// Units of the preemption timer after which a guest that nothing has happened to exits.
 const PATIENCE: u64 = 10_000;
 
 /// What a run may differ in.
@@ -51,6 +51,8 @@ pub(crate) struct Run {
     pub(crate) held_back: bool,
     /// A posted-interrupt descriptor so many bytes into its page
     pub(crate) posted: Option<u64>,
+    /// Units of the preemption timer
+    pub(crate) patience: u64,
 }
 
 impl Run {
@@ -64,6 +66,7 @@ impl Run {
             physical: false,
             held_back: false,
             posted: None,
+            patience: PATIENCE,
         }
     }
 }
@@ -264,7 +267,7 @@ impl Guest {
             (vmcs::EOI_EXIT_BITMAP_2, 0),
             (vmcs::EOI_EXIT_BITMAP_3, 0),
             (vmcs::GUEST_INTERRUPT_STATUS, status),
-            (vmcs::PREEMPTION_TIMER, PATIENCE),
+            (vmcs::PREEMPTION_TIMER, run.patience),
         ] {
             vmcs.write(field, value);
         }

@@ -1,5 +1,5 @@
 //! The core in VMX root operation, on the page tables that the loader made.
-// UNSAFETY: brings up the core, enters VMX operation, and drives the local APIC in x2APIC mode.
+// UNSAFETY: brings up the core, enters VMX operation, drives the local APIC in x2APIC mode, and has a string instruction timed.
 #![allow(unsafe_code)]
 
 use crate::console;
@@ -45,6 +45,18 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
+    /// Ticks that REP STOSB takes for so many bytes, at most those of a page.
+    pub(crate) fn ticks_to_fill(&mut self, bytes: u64) -> u64 {
+        let mut page = [0_u8; spec::PAGE_SIZE as usize];
+        let begun = hw::tsc::now();
+        // SAFETY: no more is written than the page has.
+        unsafe {
+            core::arch::asm!("rep stosb", inout("rcx") bytes.min(page.len() as u64) => _, inout("rdi") page.as_mut_ptr() => _,
+                in("al") 1_u8, options(nostack, preserves_flags));
+        }
+        hw::tsc::now().since(begun).0
+    }
+
     /// Brings up the core and enters VMX root operation.
     ///
     /// # Errors
