@@ -59,7 +59,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("boot", &["spec", "seam", "plan", "paging"]),
     ("xtask", &["spec", "plan", "proto", "monitor"]),
-    ("qemu-tests", &["plan", "proto", "xtask"]),
+    ("qemu-tests", &["spec", "plan", "proto", "xtask"]),
     ("guests", &["spec", "sched"]),
     ("shim", &["spec"]),
     ("faults", &["spec", "seam", "paging", "ram", "vmx", "hw"]),
