@@ -24,6 +24,9 @@ pub(crate) fn obey(runner: &mut Runner, id: Id) {
     };
     let guest = vcpu.guest;
     let (generation, order) = guest.life.order();
+    if order != Order::Load && vcpu.loading.take().is_some() {
+        unloaded(guest);
+    }
     match order {
         Order::Load if vcpu.software.index == 0 => {
             let not_before = Ticks(guest.rests_until.load(Ordering::Relaxed));
@@ -84,11 +87,11 @@ pub(crate) fn stopped(runner: &mut Runner, id: Id, why: Stop) {
     if let Stop::Unsupported(what) | Stop::Bug(what) = why {
         log::line(level, &guest.vm.name, format_args!("vm: {what}"));
     }
-    if level != Level::Info && holds {
+    // Another vCPU may have been first: then this one only rests.
+    let first = guest.life.end(End::Stopped(why)).is_ok();
+    if first && level != Level::Info && holds {
         vcpu.report(&runner.vtx, level);
     }
-    // Another vCPU may have been first: then this one only rests.
-    let _ = guest.life.end(End::Stopped(why));
     guest.kick();
 }
 
@@ -133,6 +136,10 @@ pub(crate) fn load(runner: &mut Runner, id: Id, until: Ticks) {
 
 fn loaded(runner: &mut Runner, id: Id, guest: &'static Guest, start: &StartState) {
     let now = hw::tsc::now();
+    if !guest.life.loaded(guest.plan.vcpus, now) {
+        unloaded(guest);
+        return;
+    }
     log::line(
         Level::Info,
         &guest.vm.name,
@@ -145,10 +152,18 @@ fn loaded(runner: &mut Runner, id: Id, guest: &'static Guest, start: &StartState
             now.since(runner.machine.entered).0
         ),
     );
-    guest.life.loaded(guest.plan.vcpus, now);
     let (generation, _) = guest.life.order();
     begin(runner, id, generation, Some(start));
     guest.kick();
+}
+
+/// Somebody has stopped a VM before it could start.
+fn unloaded(guest: &Guest) {
+    log::line(
+        Level::Info,
+        &guest.vm.name,
+        format_args!("vm: end reason=stopped before its start"),
+    );
 }
 
 fn begin(runner: &mut Runner, id: Id, generation: u32, start: Option<&StartState>) {

@@ -164,6 +164,10 @@ impl Vcpu {
     }
 
     fn set_up(&mut self, vtx: &VtX, start: &StartState) -> Result<(), String> {
+        // Launched or not, which is not known of one whose first entry failed: it is not from now on.
+        self.detach()?;
+        self.make_current()?;
+        self.registers.forget_core();
         let (policy, vpid) = (&self.guest.vm.policy, self.vpid());
         self.vmx = Some(vmx::setup::initialise(
             &mut self.vmcs,
@@ -179,7 +183,6 @@ impl Vcpu {
             },
         ));
         self.registers.gprs = start.gprs;
-        self.registers.forget_host_rsp();
         self.timer_set = false;
         self.deaf = Deaf::default();
         vtx.forget_translations();

@@ -164,15 +164,20 @@ impl Life {
         }
     }
 
-    /// The VM has been loaded: its `vcpus` vCPUs run, once their cores are kicked.
-    pub fn loaded(&self, vcpus: u32, now: Ticks) {
+    /// The VM has been loaded: its `vcpus` vCPUs run, once their cores are kicked. `false` if it is not to start any more.
+    #[must_use]
+    pub fn loaded(&self, vcpus: u32, now: Ticks) -> bool {
         let mut inner = self.inner.lock();
+        if inner.state != State::Starting {
+            return false;
+        }
         inner.state = State::Running;
         inner.since = now;
         inner.awake = vcpus;
         inner.end = None;
         inner.starts = inner.starts.wrapping_add(1);
         self.give(&inner, Order::Run);
+        true
     }
 
     /// Holds the vCPUs of a VM that runs.
@@ -201,7 +206,8 @@ impl Life {
         Ok(())
     }
 
-    /// Has the vCPUs come to rest, once their cores are kicked. The first reason counts.
+    /// Has the vCPUs come to rest, once their cores are kicked. The first reason counts. A VM that is being loaded is off at once if
+    /// somebody asks for it.
     ///
     /// # Errors
     /// It neither runs nor is paused.
@@ -210,6 +216,13 @@ impl Life {
         match inner.state {
             State::Running | State::Paused => {
                 inner.state = State::Stopping;
+                inner.end = Some(end);
+                self.give(&inner, Order::Rest);
+                Ok(())
+            }
+            State::Starting if end == End::Asked => {
+                inner.state = State::Off;
+                inner.up = Ticks(0);
                 inner.end = Some(end);
                 self.give(&inner, Order::Rest);
                 Ok(())
@@ -244,6 +257,10 @@ impl Life {
     /// The VM could not be loaded.
     pub fn failed(&self) {
         let mut inner = self.inner.lock();
+        if inner.state != State::Starting {
+            // It is off already.
+            return;
+        }
         inner.state = State::Off;
         inner.up = Ticks(0);
         inner.end = Some(End::NotStarted);
@@ -261,7 +278,7 @@ mod tests {
         let life = Life::default();
         assert_eq!(life.start(), Ok(()));
         assert_eq!(life.order(), (0, Order::Load));
-        life.loaded(vcpus, NOW);
+        assert!(life.loaded(vcpus, NOW));
         life
     }
 
@@ -293,7 +310,7 @@ mod tests {
         assert!(life.ended(NOW).0.restarts());
         assert_eq!(life.state(), State::Starting);
         assert_eq!(life.order().1, Order::Load);
-        life.loaded(1, NOW);
+        assert!(life.loaded(1, NOW));
         assert_eq!(life.order(), (2, Order::Run));
     }
 
@@ -318,9 +335,24 @@ mod tests {
         }
         assert_eq!(life.start(), Ok(()));
         assert_eq!(life.start(), Err(Refused(State::Starting)));
-        assert_eq!(life.end(End::Asked), Err(Refused(State::Starting)));
+        assert_eq!(life.end(End::AskedToReset), Err(Refused(State::Starting)));
         life.failed();
         assert_eq!(life.last_end(), Some(End::NotStarted));
+        assert_eq!(life.start(), Ok(()));
+    }
+
+    #[test]
+    fn what_is_being_loaded_can_be_stopped_and_is_not_started_then() {
+        let life = Life::default();
+        assert_eq!(life.start(), Ok(()));
+        assert_eq!(life.end(End::Asked), Ok(()));
+        assert_eq!(
+            (life.state(), life.last_end(), life.order()),
+            (State::Off, Some(End::Asked), (0, Order::Rest))
+        );
+        assert!(!life.loaded(1, NOW));
+        life.failed();
+        assert_eq!(life.last_end(), Some(End::Asked));
         assert_eq!(life.start(), Ok(()));
     }
 }
