@@ -30,9 +30,8 @@ const ROUNDS: usize = 4;
 const PIECE: usize = 64;
 const PIECES: usize = 64;
 
-/// Ticks after which the consoles let others have the core, and such in which they leave it to them.
+/// Ticks after which the consoles let others have the core, for [`PAUSE`]: a line moves eleven bytes in that time.
 const STRETCH: Ticks = Ticks(4096);
-const BREATH: Ticks = Ticks(4 * 4096);
 
 /// How long guests whose bytes move no transmitter, since they are not shown, do not ring, in nanoseconds.
 const PAUSE: u64 = 1_000_000;
@@ -49,6 +48,7 @@ static PORTS: Mutex<Ports> = Mutex::new(Ports {
     remote: None,
     turn: 0,
     pause: Ticks(0),
+    rests_until: Ticks(0),
 });
 
 /// A transmitter is at work, or a time to look again is set, so that the consoles are served anyway.
@@ -69,6 +69,8 @@ struct Ports {
     turn: usize,
     /// [`PAUSE`]
     pause: Ticks,
+    /// The core is others' until then
+    rests_until: Ticks,
 }
 
 impl Write for Ring {
@@ -166,6 +168,11 @@ pub(crate) fn log(line: Arguments<'_>) {
 pub(crate) fn serve(tell: &mut dyn FnMut()) -> Option<Ticks> {
     let now = hw::tsc::now();
     let mut ports = PORTS.lock();
+    if now < ports.rests_until {
+        // Whoever rings or interrupts meanwhile is heard then: a UART's FIFO holds what comes in more time than this.
+        BUSY.store(true, Ordering::Relaxed);
+        return Some(ports.rests_until);
+    }
     let mut touched = 0;
     let mut quiet = false;
     BUSY.store(false, Ordering::Relaxed);
@@ -205,12 +212,15 @@ pub(crate) fn serve(tell: &mut dyn FnMut()) -> Option<Ticks> {
         let look = now.after(ports.pause);
         next = Some(next.map_or(look, |next| next.min(look)));
     }
-    if hw::tsc::now() >= stop {
+    let end = hw::tsc::now();
+    let rests = end >= stop;
+    if rests {
         // There may be more.
-        let look = now.after(STRETCH).after(BREATH);
-        next = Some(next.map_or(look, |next| next.min(look)));
+        let look = end.after(ports.pause);
+        ports.rests_until = look;
+        next = Some(look);
     }
-    BUSY.store(sent || heard != 0, Ordering::Relaxed);
+    BUSY.store(sent || heard != 0 || rests, Ordering::Relaxed);
     touched |= heard;
     drop(ports);
     for (i, guest) in machine::get()
