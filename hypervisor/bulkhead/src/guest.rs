@@ -72,6 +72,8 @@ pub(crate) struct Frames {
 /// Where a VM's vCPUs are.
 #[derive(Clone, Copy)]
 pub(crate) struct Places {
+    /// Number of the VM
+    vm: u32,
     /// Number of the first vCPU among those of the machine
     first: u16,
     cores: &'static [AtomicU32],
@@ -99,7 +101,7 @@ impl Kick for Places {
         // What was left for the vCPU comes before the look at its place: if the place is old, the vCPU's next core looks at all
         // that was left.
         fence(Ordering::SeqCst);
-        seat::wake(self.of(vcpu), u32::from(self.first) + vcpu);
+        seat::wake(self.of(vcpu), u32::from(self.first) + vcpu, self.vm);
     }
 }
 
@@ -158,6 +160,7 @@ impl Guest {
             .collect::<Result<_, _>>()?;
         let line: &'static Line = Box::leak(Box::new(Line::default()));
         let places = Places {
+            vm: index,
             first,
             cores: Vec::leak(cores.iter().map(|core| AtomicU32::new(*core)).collect()),
         };

@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+mod attend;
 mod boot;
 mod command;
 mod console;

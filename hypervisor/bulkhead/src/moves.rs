@@ -4,6 +4,9 @@
 //! decides who runs next; a core that is about to sleep kicks one that could give, but only once in [`BEGGING`]: a guest that sleeps for
 //! a moment again and again would have it kick without end, and would be back when the other looks. vCPUs with a reservation go only
 //! where their reservation goes; those with cores of their own, or with windows, never.
+//!
+//! One that has waited for [`PATIENCE`] goes to the next core of the pool even if that has enough to do: reservations or windows of its
+//! own core may leave it nothing for ever.
 // UNSAFETY: hands a vCPU with its inactive control structure from one core to another.
 #![allow(unsafe_code)]
 
@@ -19,6 +22,9 @@ use spec::Ticks;
 
 /// Ticks between two kicks by a core that has nothing to run.
 const BEGGING: Ticks = Ticks(1 << 15);
+
+/// How long a vCPU waits before it tries its luck elsewhere, in nanoseconds.
+const PATIENCE: u64 = 20_000_000;
 
 /// A vCPU on its way to another core.
 pub(crate) struct Parcel {
@@ -36,12 +42,34 @@ unsafe impl Send for Parcel {}
 impl Runner {
     /// Gives vCPUs that wait here to cores that have nothing to run, as long as there are both.
     pub(crate) fn offer(&mut self, now: Ticks) {
-        let pool = &self.machine.pool;
-        // One that stands in for another, or whose TSC is out of step, is no part of it.
-        if pool.len() < 2 || !pool.contains(&self.core.local.index) {
+        if !self.shares {
             return;
         }
         while self.offer_one(now) {}
+        self.send_away(now);
+    }
+
+    /// Sends one that has waited for long to the next core of the pool.
+    fn send_away(&mut self, now: Ticks) {
+        let Some(id) = self.scheduler.movable() else {
+            self.waits = None;
+            return;
+        };
+        let since = match self.waits {
+            Some((first, since)) if first == id => since,
+            _ => now,
+        };
+        self.waits = Some((id, since));
+        let patience = self.machine.bundle.handover().tsc.ticks(PATIENCE);
+        if now.since(since) < patience {
+            return;
+        }
+        let cores = &self.machine.pool;
+        let next = cores.iter().find(|core| **core > self.core.local.index);
+        if let Some(to) = next.or(cores.first()).copied() {
+            let _ = self.give(id, to, now);
+            self.waits = None;
+        }
     }
 
     /// Says whether it has given one.
@@ -68,7 +96,7 @@ impl Runner {
 
     /// Says that this core has nothing to run, and kicks one that has too much, or says when it may.
     pub(crate) fn beg(&mut self) -> Ticks {
-        if !self.machine.pool.contains(&self.core.local.index) {
+        if !self.shares {
             return FOREVER;
         }
         self.seat.idle.store(true, Ordering::SeqCst);

@@ -7,19 +7,16 @@ use crate::host::Core;
 use crate::machine::Machine;
 use crate::quiet::Quiet;
 use crate::seat::{self, Seat};
-use crate::times::{Here, Switches};
+use crate::times::Switches;
 use crate::turn::{self, Over};
 use crate::vcpu::{FOREVER, Vcpu};
 use crate::vtx::VtX;
-use crate::{console, lifecycle, shares, stop, trace};
+use crate::{lifecycle, shares, stop, trace};
 use alloc::boxed::Box;
 use exits::Stop;
 use proto::trace::{Event, What};
 use sched::{Band, Id, Scheduler};
 use spec::Ticks;
-
-/// Work of the hypervisor's own that takes longer is in the trace, in ticks.
-const WORTH_TELLING: u64 = 1 << 11;
 
 /// A core and the vCPUs that are on it.
 pub(crate) struct Runner {
@@ -29,18 +26,24 @@ pub(crate) struct Runner {
     pub(crate) seat: &'static Seat,
     pub(crate) scheduler: Scheduler,
     /// By their numbers; those that are on other cores are not there
-    vcpus: Box<[Option<Box<Vcpu>>]>,
+    pub(crate) vcpus: Box<[Option<Box<Vcpu>>]>,
     /// Whose registers the core holds
     pub(crate) current: Option<Id>,
     /// The only guest of which the core's predictors and caches may know: the one that it ran last, if it has loaded no other since
     guest: Option<u32>,
     /// Who was to run at the last decision
-    running: Option<(Id, Band)>,
+    pub(crate) running: Option<(Id, Band)>,
+    /// It is one of several cores between which vCPUs may move: none that stands in for another, or whose TSC is out of step
+    pub(crate) shares: bool,
+    /// No more than one vCPU is ever here
+    alone: bool,
     /// What `seat.crowded` says
     pub(crate) crowded: bool,
+    /// A vCPU that could go to another core, and since when it has been the first of those that wait
+    pub(crate) waits: Option<(Id, Ticks)>,
     /// A vCPU could not go where its reservation is
     pub(crate) homesick: bool,
-    quiet: Quiet,
+    pub(crate) quiet: Quiet,
     /// When it may kick another core again since it has nothing to run
     pub(crate) begs_after: Ticks,
     pub(crate) switches: Switches,
@@ -81,15 +84,19 @@ pub(crate) fn core(core: Core, vtx: VtX, machine: &'static Machine) -> ! {
         current: None,
         guest: None,
         running: None,
+        alone: false,
+        shares: machine.pool.len() > 1 && machine.pool.contains(&number),
         crowded: false,
         homesick: false,
-        quiet: Quiet::default(),
+        waits: None,
+        quiet: Quiet::new(machine.guests.len()),
         begs_after: Ticks(0),
         switches: Switches::default(),
     };
+    runner.alone = !runner.shares && runner.vcpus.iter().flatten().count() == 1;
     // Orders may have been given before we could be kicked.
     for (guest, index) in machine.vcpus() {
-        seat::wake(number, guest.id(index).0.into());
+        seat.mark(guest.id(index).0.into());
     }
     runner.core.local.note_kick();
     loop {
@@ -126,108 +133,24 @@ impl Runner {
         (&self.vtx, vcpu.and_then(Option::as_deref_mut))
     }
 
-    /// Looks at everything for which a core is kicked.
-    fn attend(&mut self, now: Ticks) {
-        stop::obey();
-        if console::is_ours(self.core.local.index)
-            && (console::was_rung() | self.core.has_consoles_due())
-        {
-            let here = Here::new(&self.scheduler, &self.vcpus, self.switches);
-            let report = &self.seat.report;
-            self.core.serve_consoles(&mut || report.tell(&here, now));
-        }
-        self.take(now);
-        self.quiet.end(self.seat, now);
-        if core::mem::take(&mut self.homesick) {
-            for (guest, index) in self.machine.vcpus() {
-                lifecycle::reshare(self, guest.id(index), guest);
-            }
-        }
-        let seat = self.seat;
-        // What the VM that runs has asked for itself.
-        let mut own = Ticks(0);
-        for id in seat.wakes() {
-            let Ok(id) = u16::try_from(id).map(Id) else {
-                continue;
-            };
-            let (disturbs, begun) = (self.disturbs(id), hw::tsc::now());
-            if disturbs == Some(true) {
-                self.quiet.disturbed(self.seat, now);
-            }
-            lifecycle::obey(self, id);
-            self.consider(id, now);
-            if disturbs == Some(false) {
-                own = own.after(hw::tsc::now().since(begun));
-            }
-        }
-        if self.seat.report.is_asked() {
-            let here = Here::new(&self.scheduler, &self.vcpus, self.switches);
-            self.seat.report.tell(&here, now);
-        }
-        if self.homesick {
-            self.core.local.note_kick();
-        }
-        let host = hw::tsc::now().since(now);
-        self.scheduler.stolen(host.since(own));
-        if host.0 > WORTH_TELLING {
-            self.note(now.after(host), trace::took(What::Host, (0, 0), host));
-        }
-    }
-
-    /// Whether a look at a vCPU costs the time of another VM's, and not of its own. `None` if nobody runs.
-    fn disturbs(&self, id: Id) -> Option<bool> {
-        let running = self.running.and_then(|(id, _)| self.vcpu(id))?;
-        let looked_at = self.vcpu(id)?;
-        Some(running.guest.index != looked_at.guest.index)
-    }
-
-    /// Tells the scheduler whether a vCPU can run.
-    pub(crate) fn consider(&mut self, id: Id, now: Ticks) {
-        let ready = self.scheduler.is_ready(id);
-        let Some(vcpu) = self.vcpu_mut(id).as_mut() else {
-            return;
-        };
-        let who = vcpu.who();
-        let (can_run, until) = match &vcpu.loading {
-            Some(loading) => (loading.not_before <= now, Some(loading.not_before)),
-            // What waits for one that will run anyway is left where it is: who left it would leave and kick again.
-            None => {
-                let can_run = vcpu.on && !vcpu.held && ready || vcpu.is_ready(now);
-                (can_run, vcpu.deadline())
-            }
-        };
-        match (ready, can_run) {
-            (false, true) => {
-                self.scheduler.wake(id, now);
-                self.note(now, trace::of(What::Wake, who, 0));
-            }
-            (true, true) => {}
-            (_, false) => {
-                self.scheduler.block(id, until, now);
-                if ready {
-                    self.note(now, trace::of(What::Block, who, 0));
-                }
-            }
-        }
-    }
-
     /// Writes down who has the core, if that has changed.
     fn tell(&mut self, run: Option<(Id, Band)>, now: Ticks) {
         if run == self.running {
             return;
         }
+        if let Some((id, Band::Reserved)) = self.running
+            && self.scheduler.is_throttled(id)
+            && let Some(vcpu) = self.vcpu(id)
+        {
+            self.note(now, trace::of(What::Spent, vcpu.who(), 0));
+        }
         self.running = run;
         let event = match run {
             Some((id, band)) => {
-                let band = match band {
-                    Band::Window => proto::trace::Band::Window,
-                    Band::Reserved => proto::trace::Band::Reserved,
-                    Band::LeftOver => proto::trace::Band::LeftOver,
-                };
                 let Some(vcpu) = self.vcpu_mut(id) else {
                     return;
                 };
-                trace::of(What::Run(band), vcpu.who(), 0)
+                trace::of(What::Run(shown(band)), vcpu.who(), 0)
             }
             None => trace::of(What::Idle, (0, 0), 0),
         };
@@ -240,7 +163,12 @@ impl Runner {
 
     /// Sleeps until something happens, at the latest until `until`.
     fn rest(&mut self, until: Ticks) {
-        let until = self.beg().min(self.quiet.latest(until));
+        if self.quiet.pause(self.seat) {
+            // There may be something to do for those VMs.
+            self.core.local.note_kick();
+            return;
+        }
+        let until = self.beg().min(until);
         self.core.sleep((until != FOREVER).then_some(until));
         self.stop_begging();
     }
@@ -292,10 +220,14 @@ impl Runner {
         let guest = vcpu.guest;
         if vcpu.loading.is_some() {
             lifecycle::load(self, id, until);
-        } else if vcpu.is_ready(now)
-            && let Err(stop) = self.turn_of(id, guest, until, now)
-        {
-            lifecycle::stopped(self, id, stop);
+        } else if vcpu.is_ready(now) {
+            let mut turn = self.turn_of(id, guest, until, now);
+            while self.alone && turn.is_ok() && self.nap(id, until) {
+                turn = self.turn_of(id, guest, until, now);
+            }
+            if let Err(stop) = turn {
+                lifecycle::stopped(self, id, stop);
+            }
         }
         let now = hw::tsc::now();
         self.consider_again(id, now);
@@ -311,6 +243,33 @@ impl Runner {
             self.scheduler.block(id, until, now);
             self.note(now, trace::of(What::Block, who, 0));
         }
+    }
+
+    /// Sleeps with the only vCPU of this core, if that has nothing to do, until it has; says whether it has then.
+    fn nap(&mut self, id: Id, until: Ticks) -> bool {
+        let now = hw::tsc::now();
+        let Some(vcpu) = self.vcpu_mut(id).as_mut() else {
+            return false;
+        };
+        if vcpu.is_ready(now) || !vcpu.on || vcpu.held {
+            return false;
+        }
+        let (who, deadline) = (vcpu.who(), vcpu.deadline());
+        let until = deadline.map_or(until, |deadline| deadline.min(until));
+        self.note(now, trace::of(What::Idle, (0, 0), 0));
+        self.core.sleep((until != FOREVER).then_some(until));
+        let then = hw::tsc::now();
+        self.scheduler.slept(then.since(now));
+        if self.core.local.is_kicked() {
+            return false;
+        }
+        let band = self.running.map_or(Band::LeftOver, |(_, band)| band);
+        self.note(then, trace::of(What::Run(shown(band)), who, 0));
+        then < until
+            || self
+                .vcpu_mut(id)
+                .as_mut()
+                .is_some_and(|vcpu| vcpu.is_ready(then))
     }
 
     fn turn_of(&mut self, id: Id, guest: &Guest, until: Ticks, decided: Ticks) -> Result<(), Stop> {
@@ -332,5 +291,13 @@ impl Runner {
             Over::Later => Ok(()),
             Over::Stop(stop) => Err(stop),
         }
+    }
+}
+
+const fn shown(band: Band) -> proto::trace::Band {
+    match band {
+        Band::Window => proto::trace::Band::Window,
+        Band::Reserved => proto::trace::Band::Reserved,
+        Band::LeftOver => proto::trace::Band::LeftOver,
     }
 }

@@ -17,8 +17,8 @@ pub(crate) struct Seat {
     wakes: Box<[AtomicU64]>,
     /// A bit for each word of `wakes`
     summary: Box<[AtomicU64]>,
-    /// It is not to be interrupted for the sake of vCPUs: it will look by itself soon
-    quiet: AtomicBool,
+    /// A bit for each VM for whose vCPUs it is not to be interrupted: it will look by itself
+    quiet: AtomicU64,
     /// It has nothing to run, and takes a vCPU of the pool
     pub(crate) idle: AtomicBool,
     /// One of its vCPUs waits and may go elsewhere
@@ -44,7 +44,7 @@ pub(crate) fn set(apic_ids: impl Iterator<Item = u32>, vcpus: usize) {
         up: AtomicBool::new(false),
         wakes: zeroes(words),
         summary: zeroes(words.div_ceil(64)),
-        quiet: AtomicBool::new(false),
+        quiet: AtomicU64::new(0),
         idle: AtomicBool::new(false),
         crowded: AtomicBool::new(false),
         inbox: Mutex::new(None),
@@ -86,7 +86,8 @@ impl Seat {
         self.out_of_step.store(true, Ordering::Relaxed);
     }
 
-    fn mark(&self, vcpu: u32) {
+    /// Tells it to look at a vCPU when it looks next.
+    pub(crate) fn mark(&self, vcpu: u32) {
         if let Some(word) = self.wakes.get(vcpu as usize / 64)
             && let Some(summary) = self.summary.get(vcpu as usize / 4096)
         {
@@ -110,9 +111,9 @@ impl Seat {
         })
     }
 
-    /// Has others leave this core alone, or not any more: then it is to look at [`Seat::wakes`] after this.
-    pub(crate) fn set_quiet(&self, quiet: bool) {
-        self.quiet.store(quiet, Ordering::SeqCst);
+    /// Says for which VMs this core is not to be kicked. It is to look at [`Seat::wakes`] after one has gone from them.
+    pub(crate) fn set_quiet(&self, vms: u64) {
+        self.quiet.store(vms, Ordering::SeqCst);
     }
 }
 
@@ -133,11 +134,12 @@ pub(crate) fn kick(number: u32) {
     }
 }
 
-/// Has a core look at one of its vCPUs, for which somebody has left something: it is seen soon, but not at once while the core is quiet.
-pub(crate) fn wake(number: u32, vcpu: u32) {
+/// Has a core look at one of its vCPUs, for which somebody has left something: it is seen soon, but not at once while the core is quiet
+/// for its VM.
+pub(crate) fn wake(number: u32, vcpu: u32, vm: u32) {
     if let Some(seat) = at(number) {
         seat.mark(vcpu);
-        if seat.is_up() && !seat.quiet.load(Ordering::SeqCst) {
+        if seat.is_up() && (seat.quiet.load(Ordering::SeqCst) >> (vm & 63)) & 1 == 0 {
             kick_seat(seat, number);
         }
     }

@@ -176,6 +176,15 @@ pub(crate) fn set(machine: &Machine, guest: &Guest, change: &Change) -> Result<S
         ));
     }
     let share = changed(guest.share.get(), change).map_err(|why| format!("{name}: {why}"))?;
+    let away = |vcpu: &u32| !machine.reserving.contains(&guest.places.of(*vcpu));
+    if share.reservation.is_some()
+        && let Some(vcpu) = (0..guest.plan.vcpus).find(away)
+        && (machine.reserving.is_empty() || !machine.pool.contains(&guest.places.of(vcpu)))
+    {
+        return Err(format!(
+            "{name}: no time can be reserved, since vCPU {vcpu} is on a core that takes no part in moves."
+        ));
+    }
     let mut homes = Vec::new();
     if let Some(Reservation { budget, period }) = share.reservation {
         let tsc = machine.bundle.handover().tsc;

@@ -22,7 +22,7 @@ static REQUEST: Once<&'static str> = Once::new();
 /// The machine goes off: the other cores come to rest, and are counted.
 static ENDING: AtomicBool = AtomicBool::new(false);
 static PARKED: AtomicUsize = AtomicUsize::new(0);
-/// How long they may take: the longest that a core stays away from its orders is while it loads a VM.
+/// How long they may take: a core looks at its orders after each exit, and after each piece of loading.
 const PATIENCE: Ticks = Ticks(1 << 32);
 /// A core met what harms all.
 static DYING: AtomicBool = AtomicBool::new(false);

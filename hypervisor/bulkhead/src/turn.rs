@@ -32,7 +32,7 @@ pub(crate) fn run(core: &mut Core, vcpu: &mut Vcpu, limit: Ticks) -> Over {
         if !vcpu.prepare(core, mailbox, now, limit) {
             return Over::Later;
         }
-        // SAFETY: interrupts are off but in `sleep`; `Vcpu::new` described this core in the host-state area; tables and
+        // SAFETY: interrupts are off but in `sleep`; `Vcpu::new` or `attach` described this core in the host-state area; tables and
         // bitmaps grant what `Guest::claim` and the policy grant.
         match unsafe { hw::entry::run(&vcpu.vmcs, &mut vcpu.registers) } {
             Ok(Outcome::Exited) => {}

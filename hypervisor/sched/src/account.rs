@@ -81,6 +81,13 @@ impl Account {
         *sum = sum.after(Ticks(ticks));
     }
 
+    /// It slept, though it is said to run.
+    #[inline]
+    pub(crate) fn slept(&mut self, ticks: Ticks) {
+        let blocked = &mut self.spells[State::Blocked as usize];
+        *blocked = blocked.saturating_add(ticks.0);
+    }
+
     /// The times until `now`, but for what it has run and nobody told.
     pub(crate) fn until(mut self, now: u64) -> Times {
         self.count(now);

@@ -26,6 +26,7 @@ impl Scheduler {
         let (ran, stolen) = self.unaccounted(now.0.max(self.last));
         let mut core = self.core;
         core.add(self.running.map(|(_, band)| band), ran, stolen);
+        core.stolen = core.stolen.since(self.asleep);
         core
     }
 

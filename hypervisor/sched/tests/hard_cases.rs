@@ -337,3 +337,24 @@ fn a_timer_that_cannot_preempt_is_looked_at_when_the_turn_is_over() {
         (Ticks(6), Ticks(10), 2)
     );
 }
+
+#[test]
+fn the_sleep_of_one_that_has_the_core_for_itself_is_idle_time_and_uses_up_nothing() {
+    let mut core = core(&[reserved(10, 100)]);
+    assert_eq!(decide(&mut core, 0), (Some((0, Band::Reserved)), 10));
+    core.slept(Ticks(30));
+    let (run, until) = decide(&mut core, 36);
+    // It has run for six ticks of its ten.
+    assert_eq!((run, until), (Some((0, Band::Reserved)), 40));
+    core.block(Id(0), None, Ticks(38));
+    let times = core.times(Id(0), Ticks(50)).expect("it is there");
+    assert_eq!((times.reserved, times.blocked), (Ticks(8), Ticks(42)));
+    let times = core.core_times(Ticks(50));
+    assert_eq!(
+        (times.reserved, times.idle, times.stolen),
+        (Ticks(8), Ticks(42), Ticks(0))
+    );
+    // Nobody runs: there is nobody who could have slept.
+    core.slept(Ticks(5));
+    assert_eq!(core.core_times(Ticks(50)).idle, Ticks(42));
+}
