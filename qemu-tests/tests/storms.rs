@@ -12,15 +12,13 @@ use proto::MachineTimes;
 use qemu_tests::{Ends, Outcome};
 use std::process::ExitCode;
 
-/// The latest that a control loop with a reservation has its core after its deadline, whatever its neighbours do, in ticks: a period.
-/// Most of it is the host's own work, for the core is the one that serves the consoles and carries out commands; and where a VM
-/// ends and begins without end, that is told on them.
-const LATENESS: u64 = 50_000;
-const LATENESS_BESIDE_RESETS: u64 = 60_000;
-/// Beside a flood of the console, which is the work of the very core that the control loop shares: two periods, and the most jobs in some
-/// two thousand that are late. Beside all else none is.
-const LATENESS_BESIDE_A_FLOOD: u64 = 100_000;
-const LATE_BESIDE_A_FLOOD: u64 = 5;
+/// The latest that a control loop with a reservation has its core after its deadline, whatever its neighbours do, in ticks: three periods.
+/// Most of it is the host's own work, for the core is the one that carries out commands, of which each storm has two in its time: with so
+/// many VMs `top` alone takes it for a period. Without them it is less than half a period, and one beside resets or a flood of the console.
+const LATENESS: u64 = 150_000;
+/// The most jobs of some two thousand that are late for that, and beside a flood of the console, which is the work of that very core.
+const LATE_JOBS: u64 = 2;
+const LATE_JOBS_BESIDE_A_FLOOD: u64 = 5;
 /// A turn of those that have a core by their weights, and what a change and the host's own work add to it.
 const TURN: u64 = 2 * 50_000;
 
@@ -156,10 +154,9 @@ fn storms(model: &str, cpus: u32, storms: &[Storm]) -> Result<()> {
         // for each of them, and batch has half of one at worst.
         let elapsed = tops[1].now.since(tops[0].now).0;
         let parts = 1 + u64::from(*vcpus);
-        let (lateness, late_jobs) = match *name {
-            "reset" => (LATENESS_BESIDE_RESETS, 0),
-            "chatter" => (LATENESS_BESIDE_A_FLOOD, LATE_BESIDE_A_FLOOD),
-            _ => (LATENESS, 0),
+        let late_jobs = match *name {
+            "chatter" => LATE_JOBS_BESIDE_A_FLOOD,
+            _ => LATE_JOBS,
         };
         let (part, least) = match cpus {
             1 => (
@@ -182,7 +179,7 @@ fn storms(model: &str, cpus: u32, storms: &[Storm]) -> Result<()> {
             at_most(
                 &format!("{name}: lateness"),
                 late.context("no second")?,
-                lateness,
+                LATENESS,
             ),
             at_most(&format!("{name}: jobs too late"), over.sum(), late_jobs),
         ];
