@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use plan::{Reservation, Runs, Share};
 use sched::admission::{Demand, Sum};
 use sched::{Scheduler, Table, Weight, Window};
-use spec::{Hz, Ticks};
+use spec::{Hz, Nanos, Ticks};
 use spin::Mutex;
 
 /// How long a vCPU has the core while another one with a weight waits, in nanoseconds.
@@ -30,8 +30,6 @@ pub(crate) struct Shared {
     homes: Box<[AtomicU32]>,
 }
 
-const MIN_BUDGET: u64 = 10_000;
-const PERIODS: core::ops::RangeInclusive<u64> = 100_000..=10_000_000_000;
 const NOWHERE: u32 = u32::MAX;
 
 impl Shared {
@@ -247,7 +245,7 @@ fn changed(old: Share, change: &Change) -> Result<Share, String> {
         (Some(budget), Some(period)) => Some(Reservation { budget, period }),
     };
     if let Some(reservation) = reservation {
-        check(reservation)?;
+        reservation.check()?;
     }
     if weight.is_none() && reservation.is_none() {
         return Err("without a weight and a budget it would never run.".into());
@@ -258,40 +256,10 @@ fn changed(old: Share, change: &Change) -> Result<Share, String> {
     })
 }
 
-/// As the plan's own.
-fn check(Reservation { budget, period }: Reservation) -> Result<(), String> {
-    if !PERIODS.contains(&period) {
-        return Err(format!(
-            "a period is {} to {}.",
-            micros(*PERIODS.start()),
-            micros(*PERIODS.end())
-        ));
-    }
-    if budget < MIN_BUDGET {
-        return Err(format!("a budget is {} or more.", micros(MIN_BUDGET)));
-    }
-    if budget > period {
-        return Err(format!(
-            "a budget of {} is above its period of {}: {} % of a core.",
-            micros(budget),
-            micros(period),
-            u128::from(budget) * 100 / u128::from(period)
-        ));
-    }
-    Ok(())
-}
-
-fn micros(ns: u64) -> String {
-    match ns % 1000 {
-        0 => format!("{} us", ns / 1000),
-        rest => format!("{}.{rest:03} us", ns / 1000),
-    }
-}
-
 fn told(share: Share) -> String {
     let reservation = share
         .reservation
-        .map(|r| format!("a budget of {} in {}", micros(r.budget), micros(r.period)));
+        .map(|r| format!("a budget of {} in {}", Nanos(r.budget), Nanos(r.period)));
     let weight = share.weight.map(|weight| format!("a weight of {weight}"));
     match (weight, reservation) {
         (Some(weight), Some(reservation)) => format!("{weight} and {reservation}"),

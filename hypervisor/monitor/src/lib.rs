@@ -9,9 +9,6 @@ extern crate alloc;
 pub mod command;
 mod escape;
 pub mod mux;
-mod nanos;
 mod nearest;
 pub mod prompt;
 pub mod render;
-
-pub use nanos::nanos;

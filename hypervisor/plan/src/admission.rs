@@ -1,6 +1,5 @@
 //! Which core carries which reservation, and why one finds no place.
 
-use crate::duration::Nanos;
 use crate::placement::Vcpu;
 use crate::units::counted;
 use crate::{Plan, Reservation};
@@ -9,6 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use sched::admission::{Demand, Sum};
+use spec::Nanos;
 
 /// A whole core, in the unit in which what is reserved of one is counted.
 const WHOLE: u64 = 1_000_000_000_000;

@@ -1,9 +1,9 @@
 //! A plan as config text, each key written out.
 
-use crate::duration::Nanos;
 use crate::units::Bytes;
 use crate::{Cyclic, Format, Plan, Reservation, Runs, Share, Smt, Spare, Start, Vm};
 use core::fmt::{self, Write};
+use spec::Nanos;
 
 /// The config that reads as this plan.
 impl fmt::Display for Plan {

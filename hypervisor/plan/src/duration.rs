@@ -5,17 +5,10 @@ use crate::table::wrong_type;
 use crate::units::Wrong;
 use alloc::format;
 use alloc::string::String;
-use core::fmt;
 use core::ops::RangeInclusive;
+use spec::Nanos;
 use toml::Spanned;
 use toml::de::DeValue;
-
-const UNITS: [(&str, u64); 4] = [
-    ("s", 1_000_000_000),
-    ("ms", 1_000_000),
-    ("us", 1_000),
-    ("ns", 1),
-];
 
 /// What people write for each of them, in small letters.
 const SPELLINGS: [(&str, &[&str]); 4] = [
@@ -35,35 +28,21 @@ const SPELLINGS: [(&str, &[&str]); 4] = [
     ("ns", &["nsec", "nsecs", "nanosecond", "nanoseconds"]),
 ];
 
-/// Nanoseconds, shown in the largest unit that leaves no fraction.
-#[derive(Clone, Copy)]
-pub(crate) struct Nanos(pub(crate) u64);
-
-impl fmt::Display for Nanos {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |size: &u64| self.0 >= *size && self.0.is_multiple_of(*size);
-        match UNITS.iter().find(|(_, size)| fits(size)) {
-            Some((unit, size)) => write!(f, "{} {unit}", self.0 / size),
-            None => write!(f, "{} ms", self.0),
-        }
-    }
-}
-
 /// Nanoseconds in a duration such as `300 us`.
 fn duration(text: &str) -> Result<u64, Wrong> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, rest) = text.split_at(digits);
-    let unit = rest.strip_prefix(' ').unwrap_or(rest);
-    let wrong = |what| Wrong { what, mend: None };
-    let Some((_, size)) = UNITS.iter().find(|(name, _)| *name == unit) else {
-        return Err(guess(text));
-    };
-    if number.is_empty() {
-        return Err(wrong("there is no number before the unit"));
+    if let Some(nanos) = Nanos::parse(text) {
+        return Ok(nanos.0);
     }
-    let nanos = number.parse::<u64>().ok();
-    let nanos = nanos.and_then(|number| number.checked_mul(*size));
-    nanos.ok_or(wrong("this is longer than any machine runs"))
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let is_right = |name: &str| unit.strip_prefix(' ').unwrap_or(unit) == name;
+    if !Nanos::UNITS.iter().any(|(name, _)| is_right(name)) {
+        return Err(guess(text));
+    }
+    let what = match text.len() == unit.len() {
+        true => "there is no number before the unit",
+        false => "this is longer than any machine runs",
+    };
+    Err(Wrong { what, mend: None })
 }
 
 /// What someone meant who wrote `text` and not a duration.
@@ -79,7 +58,7 @@ fn guess(text: &str) -> Wrong {
     let size = SPELLINGS
         .iter()
         .find(known)
-        .and_then(|(name, _)| UNITS.iter().find(|(unit, _)| unit == name));
+        .and_then(|(name, _)| Nanos::UNITS.iter().find(|(unit, _)| unit == name));
     let mend = match (size, number.split_once('.')) {
         (Some((name, _)), None) => number.parse::<u64>().ok().map(|n| format!("{n} {name}")),
         (Some((_, size)), Some((whole, fraction))) => {

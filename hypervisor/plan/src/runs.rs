@@ -1,8 +1,8 @@
 //! What runs a VM, as a list of VMs shows it.
 
-use crate::duration::Nanos;
 use crate::{Reservation, Runs, Share};
 use core::fmt;
+use spec::Nanos;
 
 /// What there is to say behind the number of vCPUs, from a comma on; nothing where the config asks for nothing.
 impl fmt::Display for Runs {

@@ -1,11 +1,13 @@
 //! The keys that say what a vCPU gets of the pool: `weight`, `budget` and `period`.
 
-use crate::duration::{self, Nanos};
+use crate::duration;
 use crate::model::{MAX_WEIGHT, Reservation, Share};
 use crate::refusal::{Finding, Findings, Refused};
 use crate::table::{self, Table};
 use alloc::format;
+use alloc::string::String;
 use core::ops::{Range, RangeInclusive};
+use spec::Nanos;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -16,6 +18,30 @@ pub(crate) const KEYS: [&str; 3] = ["weight", "budget", "period"];
 pub(crate) const LEAST: u64 = 10_000;
 /// Periods and frames: so short that a switch still is a small part of them, so long that nobody waits longer.
 pub(crate) const PERIODS: RangeInclusive<u64> = 100_000..=10_000_000_000;
+
+impl Reservation {
+    /// Whether a plan might have it.
+    ///
+    /// # Errors
+    /// What is wrong with it, in a full sentence.
+    pub fn check(self) -> Result<(), String> {
+        let (budget, period) = (Nanos(self.budget), Nanos(self.period));
+        if !PERIODS.contains(&self.period) {
+            let (least, most) = (Nanos(*PERIODS.start()), Nanos(*PERIODS.end()));
+            return Err(format!("a period is {least} to {most}."));
+        }
+        if self.budget < LEAST {
+            return Err(format!("a budget is {} or more.", Nanos(LEAST)));
+        }
+        if self.budget > self.period {
+            let percent = u128::from(self.budget) * 100 / u128::from(self.period);
+            return Err(format!(
+                "a budget of {budget} is above its period of {period}: {percent} % of a core."
+            ));
+        }
+        Ok(())
+    }
+}
 
 const WEIGHT: &str = "weight = 100";
 const BUDGET: &str = r#"budget = "300 us""#;

@@ -1,6 +1,6 @@
 //! The key `windows` of a cyclic table.
 
-use crate::duration::{self, Nanos};
+use crate::duration;
 use crate::refusal::{Finding, Findings, Refused};
 use crate::share::{LEAST, PERIODS};
 use crate::table::{self, Table, wrong_type};
@@ -9,6 +9,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
+use spec::Nanos;
 use toml::Spanned;
 use toml::de::DeValue;
 

@@ -35,4 +35,4 @@ pub mod vmx_event;
 pub mod vmx_msr;
 
 pub use addr::{Gpa, Gva, Hpa, Msr, PAGE_SIZE, Port, Vector, Width};
-pub use time::{Hz, Ticks};
+pub use time::{Hz, Nanos, Ticks};

@@ -52,8 +52,8 @@ pub(super) struct Trace {
 
 /// Reads a time such as `50 ms`.
 fn time(text: &str) -> Result<u64, String> {
-    match monitor::nanos(text) {
-        Some(nanos @ 1..) => Ok(nanos),
+    match spec::Nanos::parse(text) {
+        Some(spec::Nanos(nanos @ 1..)) => Ok(nanos),
         _ => Err("write it as a whole number of ns, us, ms or s, such as \"50 ms\"".to_owned()),
     }
 }

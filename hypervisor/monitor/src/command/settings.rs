@@ -1,7 +1,6 @@
 //! What `vm set` is given: `weight=200`, `budget=200us`, `period=1ms`.
 
 use super::shown;
-use crate::nanos::nanos;
 use crate::nearest::nearest;
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -98,7 +97,7 @@ fn number(value: &str) -> Result<u32, String> {
 
 /// A time in nanoseconds, zero for none.
 fn time(key: &str, value: &str) -> Result<u64, String> {
-    match (key, nanos(value)) {
+    match (key, spec::Nanos::parse(value).map(|nanos| nanos.0)) {
         (_, Some(nanos @ 1..)) => Ok(nanos),
         ("budget", _) if value == NONE => Ok(0),
         ("budget", _) => Err(format!(

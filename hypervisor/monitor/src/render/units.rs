@@ -2,7 +2,7 @@
 
 use alloc::format;
 use alloc::string::String;
-use spec::{Hz, Ticks};
+use spec::{Hz, Nanos, Ticks};
 
 /// Seconds with milliseconds below a minute, then hours, minutes, seconds.
 pub(super) fn duration(tsc: Hz, ticks: Ticks) -> String {
@@ -30,14 +30,10 @@ pub(super) fn span(tsc: Hz, ticks: Ticks) -> String {
 
 /// Nanoseconds in the largest unit that needs no fraction, as a plan has them.
 pub(super) fn nanos(nanos: u64) -> String {
-    let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
-    units
-        .into_iter()
-        .find(|(unit, _)| nanos >= *unit && nanos.is_multiple_of(*unit))
-        .map_or_else(
-            || format!("{nanos}ns"),
-            |(unit, name)| format!("{}{name}", nanos / unit),
-        )
+    match nanos {
+        0 => "0ns".into(),
+        _ => format!("{:#}", Nanos(nanos)),
+    }
 }
 
 /// Bytes in the largest unit that needs no fraction.
