@@ -74,8 +74,7 @@ pub(crate) fn write(
 
     mem.write_from(tables.gdt, GDT.as_bytes())?;
     for n in 0..TABLE_PAGES {
-        let table: [u64; 512] =
-            core::array::from_fn(|i| start::identity_entry(tables.pml4, n, i as u64));
+        let table = start::identity_table(tables.pml4, n);
         mem.write_from(page(1 + n), table.as_bytes())?;
     }
     mem.write_from(tables.zero_page, params.as_bytes())?;

@@ -24,16 +24,26 @@ const PRESENT_WRITE: u64 = 0b11;
 const LARGE: u64 = 1 << 7;
 const LARGE_PAGE: u64 = 2 << 20;
 
-/// Entry `index` of page `page` of tables at `base` that map the first 4 GiB one to one in pages of 2 MiB
-/// (SDM vol. 3, "4-Level Paging and 5-Level Paging").
-pub(crate) fn identity_entry(base: Gpa, page: u64, index: u64) -> u64 {
+/// Page `page` of tables at `base` that map the first 4 GiB one to one in pages of 2 MiB (SDM vol. 3, "4-Level Paging and 5-Level
+/// Paging"). It adds and does not multiply: all of a guest's start that cannot be put off is little more than this.
+pub(crate) fn identity_table(base: Gpa, page: u64) -> [u64; 512] {
     let table = |n: u64| base.0 + n * PAGE_SIZE + PRESENT_WRITE;
-    match (page, index) {
-        (0, 0) => table(1),
-        (1, 0..4) => table(2 + index),
-        (2.., _) => ((page - 2) * 512 + index) * LARGE_PAGE + LARGE + PRESENT_WRITE,
-        _ => 0,
+    let (used, first, step) = match page {
+        0 => (1, table(1), 0),
+        1 => (4, table(2), PAGE_SIZE),
+        _ => (
+            512,
+            (page - 2) * 512 * LARGE_PAGE + LARGE + PRESENT_WRITE,
+            LARGE_PAGE,
+        ),
+    };
+    let mut entries = [0; 512];
+    let mut next = first;
+    for entry in entries.iter_mut().take(used) {
+        *entry = next;
+        next += step;
     }
+    entries
 }
 
 const fn segment((selector, rights): (u16, u32)) -> Segment {
@@ -161,6 +171,7 @@ mod tests {
     #[test]
     fn the_tables_map_the_first_four_gib_one_to_one() {
         let base = Gpa(0x2000);
+        let identity_entry = |base, page, index: u64| identity_table(base, page)[index as usize];
         let walk = |va: u64| {
             let mut page = 0;
             for shift in [39, 30] {
