@@ -40,21 +40,53 @@ pub(crate) struct Parcel {
 unsafe impl Send for Parcel {}
 
 impl Runner {
-    /// Gives vCPUs that wait here to cores that have nothing to run, as long as there are both.
+    /// Gives vCPUs that wait here to cores that have nothing to run, as long as there are both; and one that has waited for long to the
+    /// next core.
     pub(crate) fn offer(&mut self, now: Ticks) {
         if !self.shares {
             return;
         }
-        while self.offer_one(now) {}
-        self.send_away(now);
+        loop {
+            let waits = self.scheduler.movable();
+            self.tell_crowded(waits.is_some());
+            let Some(id) = waits else {
+                self.waits = None;
+                return;
+            };
+            if !self.idle_core().is_some_and(|to| self.give(id, to, now)) {
+                self.send_away(id, now);
+                return;
+            }
+        }
+    }
+
+    fn tell_crowded(&mut self, crowded: bool) {
+        if crowded != self.crowded {
+            self.crowded = crowded;
+            // Sequentially consistent, with the look for idle cores that follows: either we see that a core sleeps, or it sees this.
+            self.seat.crowded.store(crowded, Ordering::SeqCst);
+        }
+    }
+
+    /// Another core of the pool that has nothing to run, and is ours for a vCPU now.
+    fn idle_core(&self) -> Option<u32> {
+        // Whoever turns the flag has the core.
+        let claims = |seat: &Seat| {
+            seat.idle.load(Ordering::SeqCst) && seat.idle.swap(false, Ordering::AcqRel)
+        };
+        self.others()
+            .find(|core| seat::at(*core).is_some_and(claims))
+    }
+
+    /// The other cores of the pool.
+    fn others(&self) -> impl Iterator<Item = u32> + use<> {
+        let here = self.core.local.index;
+        let cores = self.machine.pool.iter().copied();
+        cores.filter(move |core| *core != here)
     }
 
     /// Sends one that has waited for long to the next core of the pool.
-    fn send_away(&mut self, now: Ticks) {
-        let Some(id) = self.scheduler.movable() else {
-            self.waits = None;
-            return;
-        };
+    fn send_away(&mut self, id: Id, now: Ticks) {
         let since = match self.waits {
             Some((first, since)) if first == id => since,
             _ => now,
@@ -64,34 +96,12 @@ impl Runner {
         if now.since(since) < patience {
             return;
         }
-        let cores = &self.machine.pool;
-        let next = cores.iter().find(|core| **core > self.core.local.index);
-        if let Some(to) = next.or(cores.first()).copied() {
+        let next = self.others().find(|core| *core > self.core.local.index);
+        if let Some(to) = next.or_else(|| self.others().next()) {
+            // If it cannot be done now, it waits once more.
             let _ = self.give(id, to, now);
             self.waits = None;
         }
-    }
-
-    /// Says whether it has given one.
-    fn offer_one(&mut self, now: Ticks) -> bool {
-        let waits = self.scheduler.movable();
-        let crowded = waits.is_some();
-        if crowded != self.crowded {
-            self.crowded = crowded;
-            // Sequentially consistent, with the look at `idle` below: either we see that a core sleeps, or it sees this.
-            self.seat.crowded.store(crowded, Ordering::SeqCst);
-        }
-        let Some(id) = waits else {
-            return false;
-        };
-        let to = self.machine.pool.iter().copied().find(|&core| {
-            core != self.core.local.index
-                && seat::at(core).is_some_and(|seat| {
-                    // Whoever turns the flag has the core for its vCPU.
-                    seat.idle.load(Ordering::SeqCst) && seat.idle.swap(false, Ordering::AcqRel)
-                })
-        });
-        to.is_some_and(|to| self.give(id, to, now))
     }
 
     /// Says that this core has nothing to run, and kicks one that has too much, or says when it may.
@@ -100,11 +110,9 @@ impl Runner {
             return FOREVER;
         }
         self.seat.idle.store(true, Ordering::SeqCst);
-        let other = self.machine.pool.iter().copied().find(|&core| {
-            let crowded = |seat: &Seat| seat.crowded.load(Ordering::SeqCst);
-            core != self.core.local.index && seat::at(core).is_some_and(crowded)
-        });
-        let Some(other) = other else {
+        let crowded = |seat: &Seat| seat.crowded.load(Ordering::SeqCst);
+        let crowded = |core: &u32| seat::at(*core).is_some_and(crowded);
+        let Some(other) = self.others().find(crowded) else {
             return FOREVER;
         };
         let now = hw::tsc::now();
