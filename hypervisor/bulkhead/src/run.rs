@@ -245,31 +245,28 @@ impl Runner {
         }
     }
 
-    /// Sleeps with the only vCPU of this core, if that has nothing to do, until it has; says whether it has then.
+    /// Sleeps with the only vCPU of this core, if that has nothing to do, until it has; says whether it has then. Not with one that runs
+    /// by its reservation or in its window, for which it counts when it wakes.
     fn nap(&mut self, id: Id, until: Ticks) -> bool {
-        let now = hw::tsc::now();
+        let (now, run) = (hw::tsc::now(), self.running);
         let Some(vcpu) = self.vcpu_mut(id).as_mut() else {
             return false;
         };
-        if vcpu.is_ready(now) || !vcpu.on || vcpu.held {
+        if run != Some((id, Band::LeftOver)) || vcpu.is_ready(now) || !vcpu.on || vcpu.held {
             return false;
         }
-        let (who, deadline) = (vcpu.who(), vcpu.deadline());
-        let until = deadline.map_or(until, |deadline| deadline.min(until));
-        self.note(now, trace::of(What::Idle, (0, 0), 0));
+        let until = vcpu
+            .deadline()
+            .map_or(until, |deadline| deadline.min(until));
+        self.tell(None, now);
         self.core.sleep((until != FOREVER).then_some(until));
         let then = hw::tsc::now();
         self.scheduler.slept(then.since(now));
-        if self.core.local.is_kicked() {
-            return false;
-        }
-        let band = self.running.map_or(Band::LeftOver, |(_, band)| band);
-        self.note(then, trace::of(What::Run(shown(band)), who, 0));
-        then < until
-            || self
-                .vcpu_mut(id)
-                .as_mut()
-                .is_some_and(|vcpu| vcpu.is_ready(then))
+        self.tell(run, then);
+        // With neither a kick nor the time it was the host's interrupt, and the next turn sleeps on.
+        let is_ready = |vcpu: &mut Box<Vcpu>| vcpu.is_ready(then);
+        !self.core.local.is_kicked()
+            && (then < until || self.vcpu_mut(id).as_mut().is_some_and(is_ready))
     }
 
     fn turn_of(&mut self, id: Id, guest: &Guest, until: Ticks, decided: Ticks) -> Result<(), Stop> {
