@@ -2,10 +2,12 @@
 // UNSAFETY: makes a VMCS current, loads registers that guests own, invalidates cached translations.
 #![allow(unsafe_code)]
 
+mod presence;
+mod report;
+
 use crate::guest::Guest;
 use crate::host::Core;
 use crate::loading::Loading;
-use crate::log::Level;
 use crate::vtx::VtX;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -15,13 +17,14 @@ use hw::entry::Registers;
 use hw::extended_state::ExtendedState;
 use hw::guest_msrs::GuestRegisters;
 use hw::vmx_ops::{self, CurrentVmcs};
+use presence::{Away, host_state};
 use sched::Id;
+use spec::Ticks;
 use spec::cpu::Cr4;
 use spec::state::{Activity, StartState};
 use spec::vmx_controls::SecondaryControls;
-use spec::{PAGE_SIZE, Ticks};
 use vm::{Mailbox, Wants};
-use vmx::{Effect, HostState, Pointers, Setup, Vmcs};
+use vmx::{Effect, HostState, Pointers, Setup};
 
 /// A vCPU that this core runs.
 pub(crate) struct Vcpu {
@@ -55,12 +58,6 @@ pub(crate) struct Vcpu {
     deaf: Deaf,
     /// The preemption timer's field holds a deadline, not the longest time there is
     timer_set: bool,
-}
-
-/// Registers that no VM entry loads, while the core runs another vCPU.
-struct Away {
-    extended: ExtendedState,
-    registers: GuestRegisters,
 }
 
 /// What a halted vCPU does not hear: that was decided when it halted, and cannot change meanwhile.
@@ -217,64 +214,6 @@ impl Vcpu {
         self.id().0 + 1
     }
 
-    /// Makes its control structure one that another core can have. This core does not hold its registers.
-    ///
-    /// # Errors
-    /// What went wrong, in words.
-    pub(crate) fn detach(&mut self) -> Result<(), String> {
-        self.vmcs.clear().map_err(|e| e.to_string())
-    }
-
-    /// Makes it a vCPU of this core, after [`Vcpu::detach`] on another.
-    ///
-    /// # Errors
-    /// What went wrong, in words.
-    pub(crate) fn attach(&mut self, vtx: &VtX, core: &Core) -> Result<(), String> {
-        self.make_current()?;
-        self.host = host_state(core);
-        vmx::setup::host(&mut self.vmcs, &self.host);
-        self.registers.forget_core();
-        if vtx.has_vpid() {
-            // It may have been here before, with other translations. Those of nested tables are what they were: the tables never change.
-            // SAFETY: in VMX root operation, and there is a VPID.
-            unsafe { vmx_ops::invvpid_single(self.vpid()) };
-        } else {
-            vtx.forget_translations();
-        }
-        Ok(())
-    }
-
-    /// Takes out of the core what no VM exit saves.
-    pub(crate) fn put_away(&mut self) {
-        // SAFETY: the core holds this vCPU's registers, which nothing of ours has touched since.
-        unsafe {
-            self.away.registers.save();
-            self.away.extended.save();
-        }
-    }
-
-    /// Puts into the core what no VM entry loads, and makes the control structure current.
-    ///
-    /// # Errors
-    /// What went wrong, in words.
-    pub(crate) fn take_up(&mut self) -> Result<(), String> {
-        // SAFETY: the values are this vCPU's own, as it had them or as reset leaves them; nothing of ours is in these registers.
-        unsafe {
-            self.away.extended.restore();
-            self.away.registers.load();
-        }
-        self.make_current()
-    }
-
-    /// Makes the control structure this core's current one.
-    ///
-    /// # Errors
-    /// What went wrong, in words.
-    pub(crate) fn make_current(&mut self) -> Result<(), String> {
-        // SAFETY: in VMX root operation; the structure is active on this core only, where the vCPU lives.
-        unsafe { self.vmcs.make_current() }.map_err(|e| e.to_string())
-    }
-
     /// Takes in what others have for it, and says whether it can be entered now.
     pub(crate) fn is_ready(&mut self, now: Ticks) -> bool {
         if !self.on || self.held {
@@ -379,42 +318,6 @@ impl Vcpu {
             Effect::Stop(stop) => Some(stop),
         }
     }
-
-    /// Logs all that is known of a vCPU whose VM it has stopped.
-    pub(crate) fn report(&self, vtx: &VtX, level: Level) {
-        let name = &self.guest.vm.name;
-        let rip = self.vmcs.read(spec::vmcs::GUEST_RIP);
-        let rsp = self.vmcs.read(spec::vmcs::GUEST_RSP);
-        let gprs = &self.registers.gprs;
-        crate::log::line(
-            level,
-            name,
-            format_args!(
-                "vm: vcpu={} rip={rip:#x} rsp={rsp:#x} {gprs}",
-                self.software.index
-            ),
-        );
-        if let Some(e) = &self.software.unemulated {
-            crate::log::line(level, name, format_args!("vm: not emulated: {e:?}"));
-        }
-        crate::log::line(
-            level,
-            name,
-            format_args!("vm: {}", vmx::dump(&self.vmcs, &vtx.capabilities)),
-        );
-        vmx::check(
-            &self.vmcs,
-            &vtx.capabilities,
-            hw::cpuid::address_widths(),
-            &mut |failure| {
-                crate::log::line(
-                    level,
-                    name,
-                    format_args!("vm: entry rule broken: {failure}"),
-                );
-            },
-        );
-    }
 }
 
 /// A time that does not come.
@@ -448,26 +351,4 @@ fn deliver(
 
 fn rdtscp(guest: &Guest) -> bool {
     guest.controls.secondary.contains(SecondaryControls::RDTSCP)
-}
-
-fn host_state(core: &Core) -> HostState {
-    let s = &core.segments;
-    HostState {
-        cr0: control::cr0(),
-        cr3: control::cr3() & !(PAGE_SIZE - 1),
-        cr4: control::cr4(),
-        cs: s.cs,
-        ss: s.ss,
-        ds: s.ss,
-        es: s.ss,
-        tr: s.tr,
-        tr_base: s.tr_base,
-        gdtr_base: s.gdtr_base,
-        idtr_base: s.idtr_base,
-        gs_base: core::ptr::from_ref(core.local) as u64,
-        rip: hw::entry::exit_address(),
-        efer: control::efer(),
-        pat: control::PAT_RESET,
-        ..HostState::default()
-    }
 }

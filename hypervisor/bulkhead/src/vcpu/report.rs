@@ -1,0 +1,44 @@
+//! What is told of a vCPU that has stopped its VM.
+
+use super::Vcpu;
+use crate::log::Level;
+use crate::vtx::VtX;
+use vmx::Vmcs;
+
+impl Vcpu {
+    /// Logs all that is known of a vCPU whose VM it has stopped.
+    pub(crate) fn report(&self, vtx: &VtX, level: Level) {
+        let name = &self.guest.vm.name;
+        let rip = self.vmcs.read(spec::vmcs::GUEST_RIP);
+        let rsp = self.vmcs.read(spec::vmcs::GUEST_RSP);
+        let gprs = &self.registers.gprs;
+        crate::log::line(
+            level,
+            name,
+            format_args!(
+                "vm: vcpu={} rip={rip:#x} rsp={rsp:#x} {gprs}",
+                self.software.index
+            ),
+        );
+        if let Some(e) = &self.software.unemulated {
+            crate::log::line(level, name, format_args!("vm: not emulated: {e:?}"));
+        }
+        crate::log::line(
+            level,
+            name,
+            format_args!("vm: {}", vmx::dump(&self.vmcs, &vtx.capabilities)),
+        );
+        vmx::check(
+            &self.vmcs,
+            &vtx.capabilities,
+            hw::cpuid::address_widths(),
+            &mut |failure| {
+                crate::log::line(
+                    level,
+                    name,
+                    format_args!("vm: entry rule broken: {failure}"),
+                );
+            },
+        );
+    }
+}
