@@ -63,6 +63,12 @@ pub enum Exit {
     HostInterrupt(Vector),
     /// A physical NMI arrived.
     HostNmi,
+    /// The processor has ended this interrupt for the guest, whose local APIC it carries, and is asked to tell. RIP is past the
+    /// instruction.
+    VirtualizedEoi(Vector),
+    /// The guest has written this register of the local APIC that the processor carries, by its number; the value is in the
+    /// virtual-APIC page. RIP is past the instruction.
+    ApicWrite(u8),
     /// The vCPU shut down.
     TripleFault,
     /// A task switch, which we do not carry out.

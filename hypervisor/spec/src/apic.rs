@@ -4,6 +4,28 @@
 
 use crate::Gpa;
 use bitflags::bitflags;
+use core::fmt;
+
+/// Who carries a vCPU's local APIC: keeps its IRR, ISR and task priority, delivers its interrupts and takes their ends.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Carrier {
+    /// The hypervisor: each access exits
+    Software,
+    /// The processor on the virtual-APIC page (SDM vol. 3, "APIC Virtualization and Virtual Interrupts")
+    Accelerated,
+    /// The processor's own local APIC, lent to the one vCPU of its core
+    Direct,
+}
+
+impl fmt::Display for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Software => "software",
+            Self::Accelerated => "accelerated",
+            Self::Direct => "direct",
+        })
+    }
+}
 
 /// Where a local APIC's registers lie in memory after reset ("Local APIC Status and Location").
 pub const DEFAULT_BASE: Gpa = Gpa(0xfee0_0000);

@@ -85,6 +85,8 @@ kinds! {
     Refused "refused" Exit::Hypercall | Exit::Undefined | Exit::Forbidden,
     /// INVD or WBINVD
     CacheFlush "cache_flush" Exit::CacheFlush,
+    /// The end of a level-triggered interrupt, and other writes to a local APIC that the processor carries
+    ApicWrite "apic_write" Exit::VirtualizedEoi(_) | Exit::ApicWrite(_),
     /// What ends the VM
     End "end" Exit::TripleFault | Exit::TaskSwitch | Exit::EntryFailed(_) | Exit::Unknown(_),
 }

@@ -57,6 +57,9 @@ pub fn step<M: GuestMem, L: SerialLine>(
             error_code,
             qualification,
         } => Answer::Inject(reflected(*vector, *error_code, *qualification)),
+        Exit::VirtualizedEoi(_) | Exit::ApicWrite(_) => {
+            Answer::Stop(Stop::Bug("no local APIC is carried by the processor"))
+        }
         Exit::TripleFault => Answer::Stop(Stop::TripleFault),
         Exit::TaskSwitch => Answer::Stop(Stop::Unsupported("hardware task switch")),
         Exit::EntryFailed(_) => Answer::Stop(Stop::Bug("VM entry refused the guest state")),
