@@ -302,6 +302,31 @@ fields! {
     HOST_INTERRUPT_SSP_TABLE = 0x6c1c, "Host IA32_INTERRUPT_SSP_TABLE_ADDR";
 }
 
+/// Guest interrupt status (SDM vol. 3, "Guest Non-Register State").
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+pub struct InterruptStatus(pub u16);
+
+impl InterruptStatus {
+    /// From the two vectors, of which 0 means none.
+    #[must_use]
+    pub const fn new(requesting: u8, in_service: u8) -> Self {
+        Self(u16::from_le_bytes([requesting, in_service]))
+    }
+
+    /// Requesting virtual interrupt (RVI): the highest vector that waits.
+    #[must_use]
+    pub const fn requesting(self) -> u8 {
+        self.0 as u8
+    }
+
+    /// Servicing virtual interrupt (SVI): the highest vector in service.
+    #[must_use]
+    pub const fn in_service(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
+}
+
 /// The four VMCS fields of one guest segment register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SegmentFields {

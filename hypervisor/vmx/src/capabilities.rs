@@ -1,10 +1,12 @@
 //! What the processor's VT-x can do.
 
+use crate::carry;
 use spec::Msr;
 use spec::msr;
 use spec::vmx_controls::{
     EntryControls, ExitControls, PinControls, PrimaryControls, SecondaryControls, TertiaryControls,
 };
+use spec::vmx_event::activity;
 use spec::vmx_msr::{AllowedSettings, EptVpidCap, VmxBasic, VmxMisc};
 
 /// Bits of CR0 or CR4 that VMX operation fixes.
@@ -126,6 +128,33 @@ impl Capabilities {
                 .union(EptVpidCap::INVVPID_SINGLE)
                 .union(EptVpidCap::INVVPID_ALL),
         )
+    }
+
+    /// Whether the processor can carry the local APIC of a guest in x2APIC mode on a virtual-APIC page.
+    #[must_use]
+    pub const fn has_accelerated_apic(&self) -> bool {
+        self.has_primary(PrimaryControls::TPR_SHADOW)
+            && self.has_secondary(carry::VIRTUALIZE)
+            && self.primary.must_be_one() & carry::TASK_PRIORITY.bits() == 0
+    }
+
+    /// Whether the processor takes posted interrupts for a guest whose local APIC it carries so.
+    #[must_use]
+    pub const fn has_posted_interrupts(&self) -> bool {
+        self.has_accelerated_apic()
+            && self.has_pin(PinControls::POSTED_INTERRUPTS)
+            && self.has_exit(ExitControls::ACKNOWLEDGE_INTERRUPT)
+    }
+
+    /// Whether a guest can have the processor's own local APIC, and sleep in a HLT of its own. x2APIC mode and the TSC-deadline timer
+    /// are not asked about here.
+    #[must_use]
+    pub const fn has_direct_apic(&self) -> bool {
+        let primary = carry::TASK_PRIORITY.union(PrimaryControls::HLT_EXITING);
+        self.pin.must_be_one() & carry::PIN_OF_HOST.bits() == 0
+            && self.primary.must_be_one() & primary.bits() == 0
+            && self.exit.must_be_one() & ExitControls::SAVE_PREEMPTION_TIMER.bits() == 0
+            && self.misc.supports_activity(activity::HLT)
     }
 
     /// Whether these pin-based controls may all be 1.

@@ -8,7 +8,7 @@ use spec::exit_reason::{self as reason, ExitReason};
 use spec::qualification::{CrAccess, CrAccessKind, EptViolation, IoAccess, StringIoInformation};
 use spec::state::{ControlState, CpuState};
 use spec::vmx_event::{EventKind, InterruptionInfo};
-use spec::{Gpa, Gva, Msr, msr, vmcs};
+use spec::{Gpa, Gva, Msr, Vector, msr, vmcs};
 
 impl Vcpu {
     /// What made the guest stop. To be called once after each exit, before anything else that touches the VMCS.
@@ -40,6 +40,10 @@ impl Vcpu {
             reason::PREEMPTION_TIMER => Exit::TimerExpired,
             reason::INTERRUPT_WINDOW => Exit::InterruptWindow,
             reason::EXTERNAL_INTERRUPT => Exit::HostInterrupt(exit_interruption(vmcs).vector()),
+            reason::VIRTUALIZED_EOI => {
+                Exit::VirtualizedEoi(Vector(vmcs.read(vmcs::EXIT_QUALIFICATION) as u8))
+            }
+            reason::APIC_WRITE => Exit::ApicWrite(apic_register(vmcs)),
             reason::EPT_VIOLATION => self.ept_violation(vmcs),
             reason::EXCEPTION_OR_NMI => self.event(vmcs),
             reason::CR_ACCESS => self.cr_access(vmcs, gprs),
@@ -283,6 +287,11 @@ fn task_switch(vmcs: &impl Vmcs) -> Exit {
 
 fn msr_number(gprs: &Gprs) -> Msr {
     Msr(gprs.get(Gpr::Rcx) as u32)
+}
+
+/// The qualification holds the offset in the virtual-APIC page (SDM vol. 3, "APIC-Write VM Exits"), registers lie 16 bytes apart.
+fn apic_register(vmcs: &impl Vmcs) -> u8 {
+    (vmcs.read(vmcs::EXIT_QUALIFICATION) >> 4) as u8
 }
 
 fn exit_interruption(vmcs: &impl Vmcs) -> InterruptionInfo {

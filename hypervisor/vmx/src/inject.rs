@@ -4,9 +4,10 @@ use crate::double_fault::{Combined, combine};
 use crate::{Effect, Vcpu, Vmcs};
 use exits::Event;
 use spec::Vector;
+use spec::apic::Carrier;
 use spec::cpu::{Cr0, Rflags, vector};
 use spec::vmcs;
-use spec::vmx_event::{EventKind, Interruptibility, InterruptionInfo};
+use spec::vmx_event::{EventKind, Interruptibility, InterruptionInfo, activity};
 
 /// DR7.GD: any access to a debug register raises #DB.
 const DR7_GD: u64 = 1 << 13;
@@ -107,6 +108,11 @@ impl Vcpu {
         };
         self.queue(vmcs, InterruptionInfo::new(vector, kind, pushes));
 
+        if self.carrier == Carrier::Direct {
+            // Only a guest that carries on by itself can be in HLT here, which most exceptions are refused of (SDM vol. 3, "Checks on
+            // Guest Non-Register State"). Delivery ends it as well.
+            vmcs.write(vmcs::GUEST_ACTIVITY, u64::from(activity::ACTIVE));
+        }
         // Delivery ends the shadow of STI and MOV SS. Left set beside RFLAGS.TF it would fail the entry for want of a pending
         // single-step trap, which an instruction that faults does not raise.
         let blocked = blocking(vmcs);

@@ -5,8 +5,9 @@
 //!
 //! 1. [`Capabilities::new`] reads the capability MSRs; [`Capabilities::missing`] names what stands in the way.
 //! 2. [`controls::select`] chooses the controls; [`setup::initialise`] writes the whole VMCS and gives a [`Vcpu`].
-//! 3. After each exit [`Vcpu::decode`] gives the [`exits::Exit`]; [`Vcpu::apply`] carries out the answer.
-//! 4. When an entry fails, [`check()`] names the rules that are broken and [`dump()`] prints the fields.
+//! 3. [`Vcpu::carry`] changes who carries its local APIC, before any entry.
+//! 4. After each exit [`Vcpu::decode`] gives the [`exits::Exit`]; [`Vcpu::apply`] carries out the answer.
+//! 5. When an entry fails, [`check()`] names the rules that are broken and [`dump()`] prints the fields.
 #![no_std]
 
 #[cfg(any(test, feature = "fake"))]
@@ -17,6 +18,7 @@ mod apply;
 #[cfg(test)]
 mod apply_tests;
 pub mod capabilities;
+mod carry;
 pub mod check;
 pub mod controls;
 mod decode;
@@ -47,6 +49,7 @@ mod vmcs;
 
 pub use apply::{Effect, merge_dr6};
 pub use capabilities::Capabilities;
+pub use carry::{Carried, Posted};
 pub use check::{AddressWidths, Failure, check};
 pub use controls::{Controls, Wants};
 pub use dump::dump;

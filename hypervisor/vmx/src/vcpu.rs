@@ -1,7 +1,9 @@
 //! The software half of a VMCS: what only we write, kept beside it so that it need not be read back.
 
+use crate::carry::CarrierControls;
 use crate::{Controls, Vmcs};
 use spec::Ticks;
+use spec::apic::Carrier;
 use spec::cpu::{Cr0, Cr4};
 use spec::vmcs;
 use spec::vmx_controls::PrimaryControls;
@@ -42,6 +44,9 @@ impl SharedRegister {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Vcpu {
     pub(crate) primary: PrimaryControls,
+    pub(crate) carrier: Carrier,
+    /// The controls under [`Carrier::Software`], from which those of the others are made
+    pub(crate) software: CarrierControls,
     pub(crate) cr0: SharedRegister,
     pub(crate) cr4: SharedRegister,
     /// The event that the next entry delivers
@@ -67,6 +72,8 @@ impl Vcpu {
             | !controls.cr4.may_be_one;
         Self {
             primary: controls.primary,
+            carrier: Carrier::Software,
+            software: CarrierControls::new(controls),
             cr0: SharedRegister {
                 mask: !cr0_owned | cr0_pinned,
                 pinned: cr0_pinned,
@@ -105,8 +112,10 @@ impl Vcpu {
         );
     }
 
-    /// Asks for an exit as soon as the guest can take an interrupt, or no longer.
+    /// Asks for an exit as soon as the guest can take an interrupt, or no longer. Only [`Carrier::Software`] has interrupts wait for
+    /// us: under the others this has no effect.
     pub fn request_interrupt_window(&mut self, vmcs: &mut impl Vmcs, on: bool) {
+        let on = on && self.carrier == Carrier::Software;
         self.set_primary(vmcs, PrimaryControls::INTERRUPT_WINDOW_EXITING, on);
     }
 
