@@ -1,12 +1,19 @@
-//! The host's local APICs, in x2APIC mode where there is one: a core's own, and the messages between cores.
+//! The host's local APICs, in x2APIC mode where there is one: a core's own, which it may lend to a guest, and the messages between
+//! cores.
 // UNSAFETY: MSR and MMIO accesses to the local APIC.
 #![allow(unsafe_code)]
+
+mod lent;
+mod send;
+
+pub use lent::{PhysicalState, VectorSet};
+pub use send::{send_fixed, send_init, send_nmi, send_start_up};
 
 use crate::{cpuid, msr, tsc};
 use core::arch::asm;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use spec::apic::{Icr, Lvt, Svr, delivery, register};
+use spec::apic::{Lvt, Svr, register};
 use spec::cpuid::Leaf1Ecx;
 use spec::msr::{APIC_BASE, ApicBase, TSC_DEADLINE, X2APIC_FIRST};
 use spec::{Hpa, Msr, Ticks, Vector};
@@ -14,14 +21,13 @@ use spec::{Hpa, Msr, Ticks, Vector};
 /// Divide configuration 1011b: the timer counts every cycle of its clock.
 const DIVIDE_BY_1: u32 = 0b1011;
 
-/// Vector of spurious interrupts, which need no EOI.
-pub const SPURIOUS: Vector = Vector(0xff);
+/// Vector of spurious interrupts, which need no EOI: one that no other interrupt can have (SDM vol. 3, "Valid Interrupt Vectors")
+/// and no exception has, or an interrupt that a guest sends to this core would be taken for a spurious one and never be ended.
+pub const SPURIOUS: Vector = Vector(0x0f);
+const HOST_SVR: u32 = Svr::ENABLE.bits() | SPURIOUS.0 as u32;
 
 /// xAPIC ids have eight bits, and 255 means everyone.
 const XAPIC_LAST_ID: u32 = 254;
-
-/// Looks at the delivery status before a message is sent all the same.
-const PATIENCE: u32 = 100_000;
 
 #[derive(Clone, Copy, Debug)]
 enum Access {
@@ -114,7 +120,7 @@ impl LocalApic {
             timer: Timer::Deadline,
             timer_vector,
         };
-        apic.write(register::SVR, Svr::ENABLE.bits() | u32::from(SPURIOUS.0));
+        apic.write(register::SVR, HOST_SVR);
         apic.write(register::TPR, 0);
         // Bits 23:16 of the version register number the last entry there is.
         let last = apic.read(register::VERSION) >> 16 & 0xff;
@@ -130,10 +136,7 @@ impl LocalApic {
             }
         }
         if cpuid::features().contains(Leaf1Ecx::TSC_DEADLINE) {
-            apic.write(
-                register::LVT_TIMER,
-                Lvt::TSC_DEADLINE.bits() | u32::from(timer_vector.0),
-            );
+            apic.write(register::LVT_TIMER, apic.deadline_mode());
             // In xAPIC mode that was a store, which the first WRMSR of a deadline must not overtake (SDM vol. 3, "TSC-Deadline
             // Mode").
             // SAFETY: a fence changes nothing but the order of accesses.
@@ -202,6 +205,11 @@ impl LocalApic {
         }
     }
 
+    /// The host's LVT timer, where it is in TSC-deadline mode.
+    fn deadline_mode(&self) -> u32 {
+        Lvt::TSC_DEADLINE.bits() | u32::from(self.timer_vector.0)
+    }
+
     /// Counts of the timer's clock for each TSC tick, measured over a million ticks.
     fn calibrate(&mut self) -> Timer {
         const SPAN: u64 = 1_000_000;
@@ -246,86 +254,5 @@ impl Access {
             // SAFETY: as above, on the mapped page.
             Access::Xapic(p) => unsafe { p.add(4 * usize::from(r)).write_volatile(value) },
         }
-    }
-}
-
-/// Sends an NMI to a core that runs our code, where it is a kick and no more. What this core wrote before is seen by then.
-///
-/// This and the other two may be called at any time in root operation with interrupts off. They do nothing before
-/// [`LocalApic::take`], which another core must not have been started before.
-pub fn send_nmi(apic_id: u32) {
-    send(apic_id, command(delivery::NMI, 0));
-}
-
-/// Sends INIT: the core stops whatever it does, and waits for a start-up message.
-///
-/// # Safety
-/// Nothing that the core ran is needed any more, and it holds no lock.
-pub unsafe fn send_init(apic_id: u32) {
-    send(apic_id, command(delivery::INIT, 0));
-}
-
-/// Sends a start-up message: a core that waits for it begins at the page `page`, in real mode.
-///
-/// # Safety
-/// The code there is made for that.
-pub unsafe fn send_start_up(apic_id: u32, page: u8) {
-    send(apic_id, command(delivery::START_UP, page));
-}
-
-/// The low half of ICR: edge-triggered, to the one core in the destination field. The level is "assert" for all but the INIT
-/// de-assert of old (SDM vol. 3, "Interrupt Command Register (ICR)").
-fn command(mode: u8, vector: u8) -> u32 {
-    u32::from(mode) << 8 | Icr::ASSERT.bits() | u32::from(vector)
-}
-
-fn send(apic_id: u32, command: u32) {
-    match access() {
-        None => {}
-        Some(Access::X2apic) => {
-            // The WRMSR does not wait for earlier stores, as one to an MMIO register would (SDM vol. 3, "MSR Access in x2APIC
-            // Mode").
-            // SAFETY: fences change nothing but the order of accesses; ICR exists in x2APIC mode, and takes what
-            // `command` makes.
-            unsafe {
-                asm!("mfence", "lfence", options(nostack, preserves_flags));
-                msr::write(
-                    Msr(X2APIC_FIRST.0 + u32::from(register::ICR)),
-                    u64::from(apic_id) << 32 | u64::from(command),
-                );
-            }
-        }
-        Some(access @ Access::Xapic(_)) => {
-            if apic_id > XAPIC_LAST_ID {
-                return;
-            }
-            let busy = || access.read(register::ICR) & Icr::STATUS.bits() != 0;
-            let mut looks = 0;
-            while busy() && looks < PATIENCE {
-                looks += 1;
-                core::hint::spin_loop();
-            }
-            access.write(register::ICR_HIGH, apic_id << 24);
-            access.write(register::ICR, command);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_are_those_of_the_manual() {
-        // SDM vol. 3, "Typical BSP Initialization Sequence" and "Interrupt Command Register (ICR)".
-        assert_eq!(command(delivery::INIT, 0), 0x4500);
-        assert_eq!(command(delivery::START_UP, 0x9a), 0x469a);
-        assert_eq!(command(delivery::NMI, 0), 0x4400);
-    }
-
-    #[test]
-    fn nothing_is_sent_before_a_core_has_taken_its_apic() {
-        // Anything else would be a privileged instruction, or an access to page zero.
-        send_nmi(3);
     }
 }

@@ -44,7 +44,7 @@ numbers! {
     SYSENTER_EIP = 0x176;
     /// IA32_MCG_CAP
     MCG_CAP = 0x179;
-    /// IA32_MCG_STATUS
+    /// IA32_MCG_STATUS; layout in [`McgStatus`]
     MCG_STATUS = 0x17a;
     /// IA32_MISC_ENABLE; layout in [`MiscEnable`]
     MISC_ENABLE = 0x1a0;
@@ -137,6 +137,18 @@ bitflags! {
         const EXTD = 1 << 10;
         /// Global enable
         const EN = 1 << 11;
+    }
+
+    /// IA32_MCG_STATUS (SDM vol. 3, "IA32_MCG_STATUS MSR").
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[repr(transparent)]
+    pub struct McgStatus: u64 {
+        /// The program can be restarted where it was interrupted
+        const RIPV = 1 << 0;
+        /// The error belongs to the instruction that was interrupted
+        const EIPV = 1 << 1;
+        /// A machine check is in progress
+        const MCIP = 1 << 2;
     }
 
     /// IA32_FEATURE_CONTROL (SDM vol. 3, "Enabling and Entering VMX Operation").

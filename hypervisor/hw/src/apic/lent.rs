@@ -1,0 +1,317 @@
+//! A local APIC lent to the one guest of its core, which reaches TPR, EOI, SELF_IPI and the deadline without an exit.
+//!
+//! While it is lent, root code keeps interrupts masked, so that whatever arrives waits for the guest. Messages still get here: NMI
+//! kicks, and fixed interrupts, which are the guest's.
+// UNSAFETY: reads IA32_TSC_DEADLINE.
+#![allow(unsafe_code)]
+
+use super::{Access, HOST_SVR, LocalApic, Timer};
+use crate::core_local::CoreLocal;
+use crate::{idle, msr, tsc};
+use spec::apic::{FIRST_VECTOR, Lvt, Svr, register};
+use spec::msr::TSC_DEADLINE;
+use spec::{Ticks, Vector};
+
+/// A bit for each vector.
+pub type VectorSet = [u64; 4];
+
+/// Steps of a drain: two for each vector that there is, and as many again for what others send meanwhile. It ends there, so that a
+/// storm cannot hold the core; what is left then is noted as any interrupt.
+const STEPS: usize = 1024;
+
+/// What a guest's local APIC holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PhysicalState {
+    /// Task priority
+    pub tpr: u8,
+    /// Spurious-interrupt vector register; of which the processor's gets the vector and the enable flag
+    pub svr: u32,
+    /// LVT timer; of which the processor's gets the vector and the mask
+    pub lvt_timer: u32,
+    /// IA32_TSC_DEADLINE
+    pub deadline: u64,
+    /// Requested
+    pub irr: VectorSet,
+    /// In service; [`LocalApic::lend`] leaves it aside, for nothing may be
+    pub isr: VectorSet,
+}
+
+impl LocalApic {
+    /// Whether this one can be lent: it is in x2APIC mode, where the guest's accesses are those of MSRs, and has a TSC deadline.
+    #[must_use]
+    pub fn can_lend(&self) -> bool {
+        matches!((self.access, self.timer), (Access::X2apic, Timer::Deadline))
+    }
+
+    /// Makes it the guest's: stops the host's timer, ends what is pending or in service for the host, and puts the guest's state in.
+    /// Interrupts are masked, and stay so in root operation until [`LocalApic::take_back`]. Only if [`LocalApic::can_lend`].
+    ///
+    /// Returns the host's interrupts but the timer's that were pending or noted: they have been ended, and are yet to be served.
+    #[must_use]
+    pub fn lend(&mut self, core: &CoreLocal, state: &PhysicalState) -> VectorSet {
+        self.stop();
+        let mut of_host = self.drain(core);
+        remove(&mut of_host, self.timer_vector);
+        self.write(register::TPR, state.tpr.into());
+        self.program(state.lvt_timer, state.svr);
+        // In x2APIC mode a deadline does not overtake the LVT (SDM vol. 3, "TSC-Deadline Mode").
+        self.set_timer(
+            (state.deadline != 0).then_some(Ticks(state.deadline)),
+            tsc::now(),
+        );
+        for vector in vectors(&state.irr) {
+            self.self_ipi(vector);
+        }
+        of_host
+    }
+
+    /// Makes it the host's again, with nothing of the guest left in it: what was requested or in service is in the state returned,
+    /// also what has arrived meanwhile. Whoever sends fixed interrupts to this core has been told before that it is no longer lent;
+    /// one that is still under way may arrive later, and is noted then. Nothing may have been noted before.
+    #[must_use]
+    pub fn take_back(&mut self, core: &CoreLocal) -> PhysicalState {
+        let mut state = PhysicalState {
+            tpr: self.read(register::TPR) as u8,
+            svr: self.read(register::SVR),
+            lvt_timer: self.read(register::LVT_TIMER) & !Lvt::STATUS.bits(),
+            deadline: self.deadline(),
+            irr: [0; 4],
+            isr: [0; 4],
+        };
+        self.stop();
+        state.irr = gather(|word| self.read(register::IRR + word));
+        state.isr = gather(|word| self.read(register::ISR + word));
+        // Disabling it instead would not do: what is pending is held ("Local APIC State After It Has Been Software Disabled").
+        // Clearing IA32_APIC_BASE.EN would reset it, but nobody may send to it meanwhile ("Enabling or Disabling the Local APIC"),
+        // and a kick would be lost.
+        self.write(register::SVR, HOST_SVR);
+        self.write(register::TPR, 0);
+        for (word, late) in state.irr.iter_mut().zip(self.drain(core)) {
+            *word |= late;
+        }
+        self.write(register::LVT_TIMER, self.deadline_mode());
+        state.deadline = left(&state, tsc::now());
+        state
+    }
+
+    /// Raises an interrupt of the guest's. A vector that no interrupt can have is not raised.
+    #[inline]
+    pub fn self_ipi(&mut self, vector: Vector) {
+        if vector.0 >= FIRST_VECTOR {
+            self.write(register::SELF_IPI, vector.0.into());
+        }
+    }
+
+    /// Follows a write of the guest's to its LVT timer or spurious-interrupt vector register. The guest's timer is in TSC-deadline
+    /// mode; in any other it is masked.
+    pub fn program(&mut self, lvt_timer: u32, svr: u32) {
+        // In this order: while it is disabled, every LVT entry stays masked.
+        self.write(register::SVR, lent_svr(svr));
+        self.write(register::LVT_TIMER, lent_timer(lvt_timer));
+    }
+
+    /// Ends the guest's interrupt in service that has the highest priority, and says which that was.
+    pub fn end_in_service(&mut self) -> Option<Vector> {
+        let vector = self.highest(register::ISR)?;
+        self.eoi();
+        Some(vector)
+    }
+
+    /// Stops the timer, whosever it is.
+    fn stop(&mut self) {
+        self.set_timer(None, Ticks(0));
+        self.write(
+            register::LVT_TIMER,
+            self.deadline_mode() | Lvt::MASKED.bits(),
+        );
+    }
+
+    /// Ends what is in service, and takes and ends what is requested, until there is nothing. Returns what was taken, or noted
+    /// before.
+    fn drain(&mut self, core: &CoreLocal) -> VectorSet {
+        for _ in 0..STEPS {
+            if self.highest(register::ISR).is_some() {
+                self.eoi();
+            } else if self.highest(register::IRR).is_some() {
+                // Of vectors from 16 up, which alone can be there, the handlers note each.
+                idle::breathe();
+            } else {
+                break;
+            }
+        }
+        let mut taken = [0; 4];
+        while let Some(vector) = core.take() {
+            insert(&mut taken, vector);
+        }
+        taken
+    }
+
+    /// The highest vector in ISR or IRR, whose first word is `first`.
+    fn highest(&self, first: u8) -> Option<Vector> {
+        highest(|word| self.read(first + word))
+    }
+
+    fn deadline(&self) -> u64 {
+        match self.timer {
+            // SAFETY: CPUID shows TSC-deadline mode.
+            Timer::Deadline => unsafe { msr::read(TSC_DEADLINE) },
+            Timer::OneShot { .. } => 0,
+        }
+    }
+}
+
+/// What of a guest's spurious-interrupt vector register may be in the processor's.
+fn lent_svr(value: u32) -> u32 {
+    value & (Svr::ENABLE | Svr::VECTOR).bits()
+}
+
+/// What of a guest's LVT timer may be in the processor's: TSC-deadline mode in any case, for in others IA32_TSC_DEADLINE, which the
+/// guest writes, is ignored; masked if the guest's could not raise an interrupt by a deadline.
+fn lent_timer(value: u32) -> u32 {
+    let mode = Lvt::from_bits_retain(value) & (Lvt::PERIODIC | Lvt::TSC_DEADLINE);
+    let mut lent = Lvt::from_bits_retain(value) & (Lvt::VECTOR | Lvt::MASKED) | Lvt::TSC_DEADLINE;
+    if mode != Lvt::TSC_DEADLINE || (lent & Lvt::VECTOR).bits() < u32::from(FIRST_VECTOR) {
+        lent |= Lvt::MASKED;
+    }
+    lent.bits()
+}
+
+/// The deadline of a timer that has been stopped: none if it passed and its interrupt is requested. One that passed without, between
+/// the reading of the register and the stop, is still to be raised.
+fn left(state: &PhysicalState, now: Ticks) -> u64 {
+    let vector = Vector((state.lvt_timer & Lvt::VECTOR.bits()) as u8);
+    if state.deadline <= now.0 && contains(&state.irr, vector) {
+        0
+    } else {
+        state.deadline
+    }
+}
+
+/// The eight words of ISR or IRR as a set.
+fn gather(read: impl Fn(u8) -> u32) -> VectorSet {
+    [0, 2, 4, 6].map(|word| u64::from(read(word)) | u64::from(read(word + 1)) << 32)
+}
+
+/// The highest vector in the eight words of ISR or IRR. Those below 16 are left aside: no processor has them there, but where a
+/// hypervisor that we run under keeps one, it never delivers it.
+fn highest(read: impl Fn(u8) -> u32) -> Option<Vector> {
+    (0..8u8).rev().find_map(|word| {
+        let bit = read(word).checked_ilog2()? as u8;
+        let vector = 32 * word + bit;
+        (vector >= FIRST_VECTOR).then_some(Vector(vector))
+    })
+}
+
+fn place(vector: Vector) -> (usize, u64) {
+    (usize::from(vector.0 >> 6), 1 << (vector.0 & 63))
+}
+
+fn contains(set: &VectorSet, vector: Vector) -> bool {
+    let (word, bit) = place(vector);
+    set[word] & bit != 0
+}
+
+fn insert(set: &mut VectorSet, vector: Vector) {
+    let (word, bit) = place(vector);
+    set[word] |= bit;
+}
+
+fn remove(set: &mut VectorSet, vector: Vector) {
+    let (word, bit) = place(vector);
+    set[word] &= !bit;
+}
+
+fn vectors(set: &VectorSet) -> impl Iterator<Item = Vector> {
+    (0..=u8::MAX).map(Vector).filter(|&v| contains(set, v))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_gets_no_more_than_vector_and_mask_into_the_lvt_timer() {
+        let deadline = Lvt::TSC_DEADLINE.bits();
+        let masked = Lvt::MASKED.bits();
+        assert_eq!(lent_timer(deadline | 0xec), deadline | 0xec);
+        assert_eq!(
+            lent_timer(deadline | masked | 0xec),
+            deadline | masked | 0xec
+        );
+        assert_eq!(lent_timer(u32::MAX), deadline | masked | 0xff);
+        for delivery in 0..8 {
+            assert_eq!(
+                lent_timer(deadline | delivery << 8 | 0x31),
+                deadline | 0x31,
+                "delivery mode {delivery}"
+            );
+        }
+        for mode in [0, Lvt::PERIODIC.bits(), Lvt::PERIODIC.bits() | deadline] {
+            assert_eq!(lent_timer(mode | 0x31), deadline | masked | 0x31);
+        }
+        assert_eq!(lent_timer(deadline | 15), deadline | masked | 15);
+        assert_eq!(lent_timer(deadline | 16), deadline | 16);
+    }
+
+    #[test]
+    fn a_guest_gets_no_more_than_vector_and_enable_flag_into_svr() {
+        assert_eq!(lent_svr(u32::MAX), 0x1ff);
+        assert_eq!(lent_svr(0x11_0e_f1), 0xf1);
+    }
+
+    #[test]
+    fn the_host_s_spurious_vector_is_no_one_else_s() {
+        assert!(super::super::SPURIOUS.0 < FIRST_VECTOR);
+        assert_eq!(HOST_SVR, 0x10f);
+    }
+
+    #[test]
+    fn eight_words_make_one_set_and_the_highest_vector_is_found() {
+        for v in 0..=255u8 {
+            let words = |word: u8| {
+                // Vector 16 is always there, so a higher one has to be preferred.
+                let bit = |vector: u8| u32::from(vector / 32 == word) << (vector % 32);
+                bit(v) | bit(16)
+            };
+            let set = gather(words);
+            assert!(contains(&set, Vector(v)) && contains(&set, Vector(16)));
+            assert!(vectors(&set).all(|w| w.0 == v || w.0 == 16));
+            assert_eq!(highest(words), Some(Vector(v.max(16))));
+        }
+        assert_eq!(highest(|_| 0), None);
+    }
+
+    #[test]
+    fn a_vector_that_no_interrupt_can_have_does_not_keep_a_drain_going() {
+        assert_eq!(highest(|word| if word == 0 { 0xffff } else { 0 }), None);
+    }
+
+    #[test]
+    fn a_set_gives_back_what_was_put_in() {
+        let mut set = [0; 4];
+        for v in [16, 63, 64, 255] {
+            insert(&mut set, Vector(v));
+        }
+        assert!(vectors(&set).map(|v| v.0).eq([16, 63, 64, 255]));
+        remove(&mut set, Vector(64));
+        assert!(vectors(&set).map(|v| v.0).eq([16, 63, 255]));
+    }
+
+    #[test]
+    fn a_deadline_that_passed_is_raised_once() {
+        let mut state = PhysicalState {
+            lvt_timer: Lvt::TSC_DEADLINE.bits() | 0xec,
+            deadline: 1000,
+            ..PhysicalState::default()
+        };
+        assert_eq!(left(&state, Ticks(999)), 1000, "yet to come");
+        assert_eq!(left(&state, Ticks(1000)), 1000, "stopped before it fired");
+        insert(&mut state.irr, Vector(0xec));
+        assert_eq!(left(&state, Ticks(1000)), 0, "fired");
+        assert_eq!(
+            left(&state, Ticks(999)),
+            1000,
+            "armed again while its last one waits"
+        );
+    }
+}
