@@ -1,7 +1,9 @@
 //! A plan as config text, each key written out.
 
 use crate::units::Bytes;
-use crate::{Cyclic, Format, Plan, Reservation, Runs, Share, Smt, Spare, Start, Vm};
+use crate::{
+    Cyclic, Exits, Format, Interrupts, Plan, Reservation, Runs, Share, Smt, Spare, Start, Vm,
+};
 use core::fmt::{self, Write};
 use spec::Nanos;
 
@@ -88,6 +90,18 @@ impl fmt::Display for Vm {
             Runs::Pool(of) => share(of, f)?,
             Runs::Cyclic => {}
         }
+        let interrupts = match self.interrupts {
+            Interrupts::Auto => "auto",
+            Interrupts::Software => "software",
+            Interrupts::Accelerated => "accelerated",
+            Interrupts::Direct => "direct",
+        };
+        let exits = match self.exits {
+            Exits::Any => "any",
+            Exits::None => "none",
+        };
+        writeln!(f, "interrupts = {}", Quotes(interrupts))?;
+        writeln!(f, "exits = {}", Quotes(exits))?;
         writeln!(f, "autostart = {}", self.autostart)
     }
 }

@@ -3,7 +3,7 @@
 use crate::refusal::{Finding, Findings};
 use crate::units::Bytes;
 use crate::value::MEMORY_STEP;
-use crate::{cores, vm};
+use crate::{cores, interrupts, vm};
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use alloc::format;
@@ -28,6 +28,7 @@ pub(crate) struct Claims {
 pub(crate) struct Claim {
     pub(crate) name: Option<Spanned<String>>,
     pub(crate) wish: Option<cores::Wish>,
+    pub(crate) interrupts: Option<interrupts::Asked>,
 }
 
 impl Claim {
@@ -46,6 +47,7 @@ impl Claims {
         self.vms.push(Claim {
             name: read.name.clone(),
             wish: read.wish.clone(),
+            interrupts: read.interrupts.clone(),
         });
     }
 

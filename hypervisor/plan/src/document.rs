@@ -5,7 +5,7 @@ use crate::file::Look;
 use crate::owners::{self, Machine};
 use crate::refusal::{Finding, Findings, Refusal, Refused};
 use crate::table::{self, Table, type_of};
-use crate::{Facts, Plan, Runs, Smt, Vm, cyclic, seats, syntax, text, vm};
+use crate::{Facts, Plan, Runs, Smt, Vm, cyclic, interrupts, seats, syntax, text, vm};
 use alloc::format;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -90,6 +90,7 @@ fn plan(root: &DeTable<'_>, look: &Look<'_>, findings: &mut Findings) -> Result<
         there: facts.cores,
     };
     let in_windows = |vm| seats.vms.contains_key(&vm);
+    interrupts::judge(claims.vms(), &seats.vms, findings);
     owners::judge(claims.vms(), tables.ok(), in_windows, machine, findings);
     if let Some(has) = facts.memory {
         claims.judge_memory(has, findings);

@@ -17,6 +17,7 @@ mod facts;
 mod file;
 mod fit;
 mod format;
+mod interrupts;
 pub mod layout;
 mod model;
 mod modules;
@@ -40,8 +41,8 @@ pub use cores::MAX_VCPUS;
 pub use document::{MAX_VMS, parse};
 pub use facts::{Cores, Facts, SizeOf};
 pub use model::{
-    Cyclic, DEFAULT_WEIGHT, Format, MAX_WEIGHT, Module, Plan, Reservation, Runs, Share, Smt, Spare,
-    Start, Vm, Window,
+    CONSOLE_CORE, Cyclic, DEFAULT_WEIGHT, Exits, Format, Interrupts, MAX_WEIGHT, Module, Plan,
+    Reservation, Runs, Share, Smt, Spare, Start, Vm, Window,
 };
 pub use refusal::Refusal;
 pub use text::{MAX_TEXT, text};

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
+use spec::apic::Carrier;
 pub use spec::kernel::{Format, Start};
 
 /// The whole plan of a machine.
@@ -49,6 +50,10 @@ pub struct Vm {
     pub vcpus: u32,
     /// When and where its vCPUs run
     pub runs: Runs,
+    /// Who is to carry its vCPUs' local APICs
+    pub interrupts: Interrupts,
+    /// Which exits it may make
+    pub exits: Exits,
     /// Whether it starts with the machine
     pub autostart: bool,
 }
@@ -63,6 +68,22 @@ impl Vm {
         }
     }
 
+    /// The best carrier that the plan allows the local APIC of a vCPU; what the processor has is not asked.
+    #[must_use]
+    pub fn carrier(&self, vcpu: u32) -> Carrier {
+        let core = self
+            .dedicated()
+            .and_then(|cores| cores.get(vcpu as usize))
+            .filter(|core| **core != CONSOLE_CORE);
+        match (self.interrupts, core) {
+            (Interrupts::Software, _) => Carrier::Software,
+            (Interrupts::Auto | Interrupts::Direct, Some(_)) => Carrier::Direct,
+            (Interrupts::Auto | Interrupts::Direct, None) | (Interrupts::Accelerated, _) => {
+                Carrier::Accelerated
+            }
+        }
+    }
+
     /// What each vCPU gets of the cores that are nobody's own, if it runs there.
     #[must_use]
     pub fn share(&self) -> Option<Share> {
@@ -72,6 +93,34 @@ impl Vm {
         }
     }
 }
+
+/// Who is to carry the local APICs of a VM.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub enum Interrupts {
+    /// The best that each vCPU's core allows
+    #[default]
+    Auto,
+    /// The hypervisor
+    Software,
+    /// The processor, on the virtual-APIC page
+    Accelerated,
+    /// The processor's own local APIC; only on cores that run nothing else, and not on [`CONSOLE_CORE`]
+    Direct,
+}
+
+/// Which exits a VM may make.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub enum Exits {
+    /// Any
+    #[default]
+    Any,
+    /// None once it has booted: each is a breach, which is counted and told. Only where [`Interrupts::Direct`] may be, and not
+    /// beside another carrier.
+    None,
+}
+
+/// The core that serves the machine's consoles: the host's interrupts arrive there, so that it cannot be lent to a guest whole.
+pub const CONSOLE_CORE: u32 = 0;
 
 /// When and where the vCPUs of a VM run.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

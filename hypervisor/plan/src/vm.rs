@@ -4,7 +4,7 @@ use crate::file::{self, File, Look};
 use crate::modules::Modules;
 use crate::refusal::{Finding, Findings, Refused};
 use crate::table::Table;
-use crate::{Format, Start, Vm, cores, document, fit, format, modules, table, value};
+use crate::{Format, Start, Vm, cores, document, fit, format, interrupts, modules, table, value};
 use alloc::string::String;
 use core::ops::Range;
 use toml::Spanned;
@@ -26,6 +26,8 @@ pub(crate) const KEYS: &[&str] = &[
     "weight",
     "budget",
     "period",
+    "interrupts",
+    "exits",
     "autostart",
 ];
 /// Keys that are not among them because they belong to the whole file.
@@ -43,6 +45,7 @@ pub(crate) struct Read {
     pub(crate) name: Option<Spanned<String>>,
     pub(crate) memory: Option<Spanned<u64>>,
     pub(crate) wish: Option<cores::Wish>,
+    pub(crate) interrupts: Option<interrupts::Asked>,
 }
 
 /// Reads one `[[vm]]` whose header is at `at`.
@@ -76,6 +79,7 @@ pub(crate) fn read(
         None => Err(table.missing_line("memory", MEMORY, findings)),
     };
     let wish = cores::read(&table, findings);
+    let interrupts = interrupts::read(&table, findings);
     let autostart = table
         .get("autostart")
         .map(|value| table::boolean(value, "autostart", AUTOSTART, findings))
@@ -93,9 +97,10 @@ pub(crate) fn read(
         name.as_ref().ok().cloned(),
         memory.as_ref().ok().cloned(),
         wish.as_ref().ok().cloned(),
+        interrupts.as_ref().ok().cloned(),
     );
     let whole = || {
-        let wish = wish?;
+        let (wish, interrupts) = (wish?, interrupts?);
         Ok(Vm {
             name: name?.into_inner(),
             kernel: kernel?.path,
@@ -106,6 +111,8 @@ pub(crate) fn read(
             memory: memory?.into_inner(),
             vcpus: wish.vcpus,
             runs: wish.runs(),
+            interrupts: interrupts.interrupts,
+            exits: interrupts.exits,
             autostart: autostart?.unwrap_or(true),
         })
     };
@@ -114,6 +121,7 @@ pub(crate) fn read(
         name: claims.0,
         memory: claims.1,
         wish: claims.2,
+        interrupts: claims.3,
     }
 }
 

@@ -1,13 +1,14 @@
 //! What holds for any text and any plan.
 
 use plan::{
-    Cores, Cyclic, Facts, Format, MAX_VCPUS, MAX_WEIGHT, Module, Plan, Reservation, Runs, Share,
-    Smt, Spare, Start, Vm, Window,
+    CONSOLE_CORE, Cores, Cyclic, Exits, Facts, Format, Interrupts, MAX_VCPUS, MAX_WEIGHT, Module,
+    Plan, Reservation, Runs, Share, Smt, Spare, Start, Vm, Window,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use spec::Gpa;
+use spec::apic::Carrier;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Judges bytes as `boot` does, and checks what holds for every refusal.
@@ -123,6 +124,8 @@ fn vm() -> impl Strategy<Value = Vm> {
                 memory,
                 vcpus,
                 runs: Runs::Pool(Share::default()),
+                interrupts: Interrupts::Auto,
+                exits: Exits::Any,
                 autostart,
             }
         },
@@ -167,6 +170,20 @@ fn class() -> impl Strategy<Value = Class> {
     ]
 }
 
+fn interrupts() -> impl Strategy<Value = (Interrupts, Exits)> {
+    let any = select(vec![
+        Interrupts::Auto,
+        Interrupts::Software,
+        Interrupts::Accelerated,
+        Interrupts::Direct,
+    ]);
+    let none = select(vec![Interrupts::Auto, Interrupts::Direct]);
+    prop_oneof![
+        any.prop_map(|interrupts| (interrupts, Exits::Any)),
+        none.prop_map(|interrupts| (interrupts, Exits::None)),
+    ]
+}
+
 /// Most cyclic tables of a plan that is made here.
 const TABLES: usize = 2;
 
@@ -208,28 +225,35 @@ fn cyclic(
 fn valid() -> impl Strategy<Value = Plan> {
     let cores = Just((0..600).collect::<Vec<u32>>()).prop_shuffle();
     let smt = select(vec![Smt::Off, Smt::Share]);
-    let vms = vec((vm(), class()), 1..5);
+    let vms = vec((vm(), class(), interrupts()), 1..5);
     let tables = vec(table(), TABLES);
     (vms, cores, tables, smt, any::<bool>()).prop_map(
         |(vms, mut cores, tables, smt, statistics)| {
             let mut named = BTreeSet::new();
-            let mut own = |(mut vm, class): (Vm, Class)| {
-                let mut table = None;
-                vm.runs = match class {
-                    Class::Dedicated => {
-                        Runs::Dedicated(cores.split_off(cores.len() - vm.vcpus as usize))
+            let mut own =
+                |(mut vm, class, (interrupts, exits)): (Vm, Class, (Interrupts, Exits))| {
+                    let mut table = None;
+                    vm.runs = match class {
+                        Class::Dedicated => {
+                            Runs::Dedicated(cores.split_off(cores.len() - vm.vcpus as usize))
+                        }
+                        Class::Pool(share) => Runs::Pool(share),
+                        Class::Windows(number) => {
+                            table = Some(number);
+                            Runs::Cyclic
+                        }
+                    };
+                    let lent = vm
+                        .dedicated()
+                        .is_some_and(|cores| !cores.contains(&CONSOLE_CORE));
+                    if lent || (interrupts != Interrupts::Direct && exits == Exits::Any) {
+                        (vm.interrupts, vm.exits) = (interrupts, exits);
                     }
-                    Class::Pool(share) => Runs::Pool(share),
-                    Class::Windows(number) => {
-                        table = Some(number);
-                        Runs::Cyclic
-                    }
+                    (vm, table)
                 };
-                (vm, table)
-            };
             let vms = vms
                 .into_iter()
-                .filter(|(vm, _)| named.insert(vm.name.clone()));
+                .filter(|(vm, ..)| named.insert(vm.name.clone()));
             let (vms, on): (Vec<Vm>, Vec<Option<usize>>) = vms.map(&mut own).unzip();
             let cyclic = (0..).zip(tables).filter_map(|(number, lengths)| {
                 let vms = (0..)
@@ -302,6 +326,8 @@ fn piece() -> impl Strategy<Value = String> {
         "vcpus",
         "cores",
         "autostart",
+        "interrupts = \"direct\"\n",
+        "exits = \"none\"\n",
         "smt",
         "statistics",
         "\"multiboot\"",
@@ -352,6 +378,12 @@ fn runs_as_it_says(plan: &Plan, cores: u32) -> Result<(), TestCaseError> {
         .collect();
     prop_assert_eq!(tables.len(), plan.cyclic.len());
     for ((index, vm), on) in (0..).zip(&plan.vms).zip(&placed) {
+        let lends = vm.interrupts == Interrupts::Direct || vm.exits == Exits::None;
+        for (vcpu, core) in (0..).zip(on) {
+            let lent = vm.carrier(vcpu) == Carrier::Direct;
+            prop_assert!(lent || !lends);
+            prop_assert!(!lent || (*core != CONSOLE_CORE && vm.dedicated().is_some()));
+        }
         for (vcpu, core) in (0..).zip(on) {
             match &vm.runs {
                 Runs::Dedicated(_) => prop_assert!(own.insert(*core) && !tables.contains_key(core)),

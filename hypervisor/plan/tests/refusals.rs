@@ -111,12 +111,13 @@ fn what_is_shown_as_right_is_right() {
         let (example, _) = rest.split_once("```").expect("its end");
         refuse(example.as_bytes()).expect("the manual's example")
     });
-    let [one, two, three] = examples.collect::<Vec<_>>().try_into().expect("three");
+    let [one, two, three, four] = examples.collect::<Vec<_>>().try_into().expect("four");
     assert_eq!(one.vms[0].cmdline, "console=ttyS0");
     assert_eq!(one.vms[0].memory, 256 << 20);
     // As its comments say.
     assert_eq!(two.place(4), [vec![3], vec![0, 1]]);
     assert_eq!(three.place(4), [vec![1], vec![1]]);
+    assert_eq!(four.vms[0].exits, plan::Exits::None);
 
     let refusal = refuse(b"").expect_err("no VM").render(false);
     let (_, least) = refusal.split_once("help: ").expect("a mend");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Format, Module, Runs, Share, Smt, Vm};
+use crate::{Exits, Format, Interrupts, Module, Runs, Share, Smt, Vm};
 use alloc::string::ToString;
 use alloc::vec;
 use proptest::prelude::*;
@@ -23,6 +23,8 @@ fn handover() -> Handover {
                 memory: 256 << 20,
                 vcpus: 1,
                 runs: Runs::Pool(Share::default()),
+                interrupts: Interrupts::Auto,
+                exits: Exits::Any,
                 autostart: true,
             }],
         },

@@ -1,4 +1,6 @@
-use crate::{Cyclic, Format, Plan, Reservation, Runs, Share, Smt, Spare, Vm, Window};
+use crate::{
+    Cyclic, Exits, Format, Interrupts, Plan, Reservation, Runs, Share, Smt, Spare, Vm, Window,
+};
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec;
@@ -22,6 +24,8 @@ fn plan(vms: &[Result<Vec<u32>, u32>]) -> Plan {
             Ok(cores) => Runs::Dedicated(cores.clone()),
             Err(_) => Runs::Pool(Share::default()),
         },
+        interrupts: Interrupts::Auto,
+        exits: Exits::Any,
         autostart: true,
     };
     Plan {

@@ -1,0 +1,213 @@
+//! The keys that say who carries the local APICs of a VM, and which exits it may make: `interrupts` and `exits`.
+
+use crate::claims::Claim;
+use crate::cores::Wish;
+use crate::model::{CONSOLE_CORE, Exits, Interrupts};
+use crate::refusal::{Finding, Findings, Refused};
+use crate::table::{self, Table};
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::Range;
+use toml::Spanned;
+use toml::de::DeValue;
+
+const INTERRUPTS: &[(&str, Interrupts)] = &[
+    ("auto", Interrupts::Auto),
+    ("software", Interrupts::Software),
+    ("accelerated", Interrupts::Accelerated),
+    ("direct", Interrupts::Direct),
+];
+const EXITS: &[(&str, Exits)] = &[("any", Exits::Any), ("none", Exits::None)];
+
+/// How many cores a mend names one by one.
+const SHOWN: u32 = 8;
+
+/// What one VM asks for.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    pub(crate) interrupts: Interrupts,
+    pub(crate) exits: Exits,
+    /// What of it only a core that is lent to the guest can give
+    lent: Option<Lent>,
+}
+
+/// A wish that needs cores of the VM's own.
+#[derive(Clone)]
+struct Lent {
+    /// The wish, as it is written
+    what: &'static str,
+    /// The place of its value
+    at: Range<usize>,
+    /// What must be left out to do without it, for a message
+    keys: &'static str,
+}
+
+/// Reads the two keys.
+pub(crate) fn read(table: &Table<'_>, findings: &mut Findings) -> Result<Asked, Refused> {
+    let interrupts = choice(table, "interrupts", INTERRUPTS, findings);
+    let exits = choice(table, "exits", EXITS, findings);
+    let (interrupts, exits) = (interrupts?, exits?);
+    let carried = match interrupts {
+        Interrupts::Software => Some("the hypervisor carries the local APIC"),
+        Interrupts::Accelerated => Some("the hypervisor takes the host's interrupts and timers"),
+        Interrupts::Auto | Interrupts::Direct => None,
+    };
+    if let (Exits::None, Some(carried)) = (exits, carried) {
+        findings.add(
+            Finding::new(
+                "`exits = \"none\"` needs the processor's own local APIC",
+                table.value_place("exits"),
+            )
+            .label("each interrupt would be an exit")
+            .related(table.value_place("interrupts"), carried)
+            .mend("leave `interrupts` out, or write `interrupts = \"direct\"`"),
+        );
+    }
+    let lent = match (interrupts, exits) {
+        (Interrupts::Direct, Exits::Any) => Some(("interrupts", "`interrupts`")),
+        (Interrupts::Direct, Exits::None) => Some(("interrupts", "`interrupts` and `exits`")),
+        (_, Exits::None) => Some(("exits", "`exits`")),
+        (_, Exits::Any) => None,
+    };
+    Ok(Asked {
+        interrupts,
+        exits,
+        lent: lent.map(|(key, keys)| Lent {
+            what: match key {
+                "interrupts" => "`interrupts = \"direct\"`",
+                _ => "`exits = \"none\"`",
+            },
+            at: table.value_place(key),
+            keys,
+        }),
+    })
+}
+
+fn choice<T: Copy + Default>(
+    table: &Table<'_>,
+    key: &str,
+    choices: &[(&'static str, T)],
+    findings: &mut Findings,
+) -> Result<T, Refused> {
+    let read = |value: &Spanned<DeValue<'_>>| table::choice(value, key, choices, findings);
+    table.get(key).map_or(Ok(T::default()), read)
+}
+
+/// Holds what needs cores of a VM's own against the cores that it names. `windows` has the first window of each VM that runs
+/// in such.
+pub(crate) fn judge(
+    claims: &[Claim],
+    windows: &BTreeMap<usize, Range<usize>>,
+    findings: &mut Findings,
+) {
+    for (vm, claim) in claims.iter().enumerate() {
+        let lent = claim.interrupts.as_ref().and_then(|it| it.lent.as_ref());
+        let (Some(lent), Some(wish)) = (lent, &claim.wish) else {
+            continue;
+        };
+        match &wish.cores {
+            None => shares(lent, wish, windows.get(&vm), findings),
+            Some(cores) => {
+                let console = cores.iter().find(|core| *core.get_ref() == CONSOLE_CORE);
+                if let Some(core) = console {
+                    serves(lent, core, findings);
+                }
+            }
+        }
+    }
+}
+
+/// Its vCPUs share cores with others.
+fn shares(lent: &Lent, wish: &Wish, window: Option<&Range<usize>>, findings: &mut Findings) {
+    let finding = Finding::new(
+        format!("{} needs a core for each vCPU", lent.what),
+        lent.at.clone(),
+    );
+    let (cores, keys) = (example(wish.vcpus), lent.keys);
+    findings.add(match (window, &wish.share) {
+        (Some(window), _) => finding
+            .label("only a core that runs nothing else can be lent to a guest")
+            .related(window.clone(), "this VM runs in windows")
+            .mend(format!(
+                "leave its windows out and write {cores}, or leave {keys} out"
+            )),
+        (None, Some(share)) => finding
+            .label("only a core that runs nothing else can be lent to a guest")
+            .related(share.key.1.clone(), "a share of the pool")
+            .mend(format!(
+                "write {cores} instead of {}, or leave {keys} out",
+                share.keys()
+            )),
+        (None, None) => finding
+            .label("this VM names no `cores`, so it takes turns with others")
+            .mend(format!("write {cores}, or leave {keys} out")),
+    });
+}
+
+/// It names the core that cannot be lent.
+fn serves(lent: &Lent, core: &Spanned<u32>, findings: &mut Findings) {
+    findings.add(
+        Finding::new(
+            format!("{} cannot be on core {CONSOLE_CORE}", lent.what),
+            core.span(),
+        )
+        .label("this core serves the machine's consoles")
+        .related(lent.at.clone(), "needs a core without other work")
+        .mend(format!(
+            "take another core, from {} on, or leave {} out",
+            CONSOLE_CORE + 1,
+            lent.keys
+        )),
+    );
+}
+
+/// A line with cores for so many vCPUs.
+fn example(vcpus: u32) -> String {
+    match vcpus {
+        ..=SHOWN => format!(
+            "a line such as `cores = {:?}`",
+            (1..=vcpus).collect::<Vec<_>>()
+        ),
+        _ => format!("a line `cores` with {vcpus} cores, without core {CONSOLE_CORE}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Facts, parse};
+    use alloc::format;
+    use alloc::vec::Vec;
+    use spec::apic::Carrier::{self, Accelerated, Direct, Software};
+
+    fn carriers(keys: &str) -> Vec<Carrier> {
+        let text =
+            format!("[[vm]]\nname = \"a\"\nkernel = \"k\"\nmemory = \"4 MiB\"\nvcpus = 2\n{keys}");
+        let plan = parse(&text, "a.toml", &Facts::default()).unwrap();
+        (0..2).map(|vcpu| plan.vms[0].carrier(vcpu)).collect()
+    }
+
+    #[test]
+    fn without_a_wish_each_vcpu_gets_the_best_that_its_core_allows() {
+        assert_eq!(carriers(""), [Accelerated; 2]);
+        assert_eq!(carriers("cores = [2, 1]"), [Direct; 2]);
+        assert_eq!(
+            carriers("cores = [1, 0]\ninterrupts = \"auto\""),
+            [Direct, Accelerated]
+        );
+        assert_eq!(carriers("cores = [1, 2]\nexits = \"none\""), [Direct; 2]);
+    }
+
+    #[test]
+    fn a_wish_is_followed() {
+        let cores = "cores = [1, 2]\ninterrupts =";
+        assert_eq!(carriers(&format!("{cores} \"direct\"")), [Direct; 2]);
+        assert_eq!(
+            carriers(&format!("{cores} \"accelerated\"")),
+            [Accelerated; 2]
+        );
+        assert_eq!(carriers(&format!("{cores} \"software\"")), [Software; 2]);
+        assert_eq!(carriers("interrupts = \"software\""), [Software; 2]);
+    }
+}
