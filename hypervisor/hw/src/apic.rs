@@ -13,7 +13,7 @@ use crate::{cpuid, msr, tsc};
 use core::arch::asm;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use spec::apic::{Lvt, Svr, register};
+use spec::apic::{FIRST_VECTOR, Lvt, Svr, register};
 use spec::cpuid::Leaf1Ecx;
 use spec::msr::{APIC_BASE, ApicBase, TSC_DEADLINE, X2APIC_FIRST};
 use spec::{Hpa, Msr, Ticks, Vector};
@@ -24,6 +24,7 @@ const DIVIDE_BY_1: u32 = 0b1011;
 /// Vector of spurious interrupts, which need no EOI: one that no other interrupt can have (SDM vol. 3, "Valid Interrupt Vectors")
 /// and no exception has, or an interrupt that a guest sends to this core would be taken for a spurious one and never be ended.
 pub const SPURIOUS: Vector = Vector(0x0f);
+const _: () = assert!(SPURIOUS.0 < FIRST_VECTOR);
 const HOST_SVR: u32 = Svr::ENABLE.bits() | SPURIOUS.0 as u32;
 
 /// xAPIC ids have eight bits, and 255 means everyone.

@@ -104,7 +104,7 @@ pub fn wait(core: &CoreLocal) {
 }
 
 /// Sleeps until a kick, or returns at once if one was noted before; interrupts stay masked, and end nothing: for a core whose local
-/// APIC is lent. May return without a kick. `core` is this core's own.
+/// APIC is lent. May return without a kick. NMIs must not be blocked. `core` is this core's own.
 pub fn wait_for_kick(core: &CoreLocal) {
     // SAFETY: IDT and stacks are in place, and an NMI returns; the code above follows the C convention.
     unsafe { bulkhead_halt(core) };

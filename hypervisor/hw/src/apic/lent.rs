@@ -260,12 +260,6 @@ mod tests {
     }
 
     #[test]
-    fn the_host_s_spurious_vector_is_no_one_else_s() {
-        assert!(super::super::SPURIOUS.0 < FIRST_VECTOR);
-        assert_eq!(HOST_SVR, 0x10f);
-    }
-
-    #[test]
     fn eight_words_make_one_set_and_the_highest_vector_is_found() {
         for v in 0..=255u8 {
             let words = |word: u8| {
