@@ -5,8 +5,10 @@
 //! reads before each entry.
 
 mod address;
+mod carried;
 mod icr;
 mod lvt;
+mod page;
 mod priority;
 mod registers;
 #[cfg(test)]
@@ -15,10 +17,13 @@ mod timer;
 mod vectors;
 
 pub use address::Address;
+pub use carried::{Handed, InterruptStatus, PhysicalApic, Programmed};
 pub use icr::Ipi;
+pub use page::VirtualApicPage;
 pub use timer::MAX_CLOCK_SHIFT;
 
 use crate::interrupt::{Delivery, Destination};
+use carried::Carried;
 use lvt::Table;
 use seam::AccessError;
 use spec::apic::{DEFAULT_BASE, Esr, FIRST_VECTOR, Lvt, Svr};
@@ -60,6 +65,7 @@ pub struct Lapic {
     /// Processor priority: follows from TPR and ISR, kept because every entry asks for it
     ppr: u8,
     mode: Mode,
+    carried: Carried,
     timer: Timer,
     lvt: Table,
     tmr: VectorSet,
@@ -89,6 +95,7 @@ impl Lapic {
             tpr: 0,
             ppr: 0,
             mode: Mode::XApic,
+            carried: Carried::Software,
             timer: Timer::new(clock_shift),
             lvt: Table::RESET,
             tmr: VectorSet::EMPTY,
@@ -180,8 +187,12 @@ impl Lapic {
     }
 
     /// Writes IA32_TSC_DEADLINE, in the guest's time: a time that has passed fires at once, 0 disarms.
+    /// Without effect while the processor's own local APIC is lent, which has the register then.
     #[inline]
     pub fn set_tsc_deadline(&mut self, value: u64, now: Ticks) {
+        if matches!(self.carried, Carried::Processor) {
+            return;
+        }
         // The old deadline may have passed without anyone having looked.
         self.expire(now);
         self.timer.set_tsc_deadline(value, now);
@@ -198,11 +209,15 @@ impl Lapic {
 
     /// When [`Lapic::expire`] has to be called at the latest; `None` if nothing would come of it: the timer stands
     /// still, is masked, or its interrupt is pending already. A guest with an absurdly short period thus gets an
-    /// exit for each interrupt it takes, not for each period.
+    /// exit for each interrupt it takes, not for each period. Where the processor carries the APIC, interrupts are taken without an
+    /// exit: there one that is pending does not count, and looks are some distance apart instead.
     #[inline]
     #[must_use]
     pub fn next_deadline(&self) -> Option<Ticks> {
         let deadline = self.timer.deadline()?;
+        if !self.is_software() {
+            return self.next_deadline_of_carried();
+        }
         let entry = self.lvt.timer();
         let vector = (entry & Lvt::VECTOR).bits() as u8;
         let idle = entry.contains(Lvt::MASKED)

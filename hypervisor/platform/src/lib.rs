@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod acpi;
+pub mod apic;
 pub mod control;
 pub mod cpuid;
 pub mod layout;

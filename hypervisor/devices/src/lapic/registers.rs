@@ -1,6 +1,7 @@
 //! The registers, as MSRs and in memory (SDM vol. 3, "Local APIC Register Address Map", "x2APIC Register
 //! Address Space", "Reserved Bit Checking").
 
+use super::carried::Carried;
 use super::{Effect, Lapic, Mode, address, icr, lvt};
 use crate::interrupt::Destination;
 use seam::AccessError;
@@ -9,7 +10,7 @@ use spec::msr::X2APIC_FIRST;
 use spec::{Msr, Ticks, Width};
 
 /// Version: integrated APIC (0x14), number of the last LVT entry in bits 23:16, no EOI-broadcast suppression.
-const VERSION: u32 = 0x14 | ((lvt::ENTRIES as u32 - 1) << 16);
+pub(super) const VERSION: u32 = 0x14 | ((lvt::ENTRIES as u32 - 1) << 16);
 
 /// What SVR takes. Bit 9 is kept though it has no effect, as on processors without focus checking.
 const SVR_WRITABLE: u32 = Svr::VECTOR.bits() | Svr::ENABLE.bits() | Svr::FOCUS_OFF.bits();
@@ -172,6 +173,11 @@ impl Lapic {
 
     /// The registers that both modes read alike.
     fn read(&self, number: u8, now: Ticks) -> Option<u32> {
+        if let Carried::Page(page) = self.carried
+            && let Some(value) = self.read_page(page, number)
+        {
+            return Some(value);
+        }
         Some(match number {
             register::VERSION => VERSION,
             register::TPR => self.tpr.into(),
@@ -230,7 +236,7 @@ impl Lapic {
         Some(Effect::None)
     }
 
-    fn self_ipi(&mut self, vector: u8) {
+    pub(super) fn self_ipi(&mut self, vector: u8) {
         if vector < FIRST_VECTOR {
             self.fail(Esr::SEND_ILLEGAL_VECTOR);
         } else {

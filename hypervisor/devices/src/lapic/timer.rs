@@ -8,6 +8,10 @@ use spec::apic::{DIVIDE_MASK, Lvt};
 /// The slowest clock: TSC / 2^24. With it a count of 32 bits and a divider of 2^7 fill 63 bits of time.
 pub const MAX_CLOCK_SHIFT: u8 = 24;
 
+/// How long a periodic timer rests between two looks at it, where its interrupt is taken without one: some entries and exits, so that
+/// a guest with an absurdly short period comes to take what it gets.
+pub(super) const REST: Ticks = Ticks(1 << 13);
+
 /// What the timer does with its count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Mode {
@@ -43,6 +47,8 @@ pub(super) struct Timer {
     tsc_offset: u64,
     /// When the timer fires next, if it runs
     deadline: Option<Ticks>,
+    /// When the next look makes sense after a period has ended
+    rested: Ticks,
 }
 
 impl Timer {
@@ -61,6 +67,7 @@ impl Timer {
             tsc_deadline: 0,
             tsc_offset: 0,
             deadline: None,
+            rested: Ticks(0),
         }
     }
 
@@ -79,6 +86,29 @@ impl Timer {
     #[inline]
     pub(super) const fn deadline(&self) -> Option<Ticks> {
         self.deadline
+    }
+
+    /// The same for whom it costs an exit: see [`REST`].
+    pub(super) fn rested_deadline(&self) -> Option<Ticks> {
+        match self.mode {
+            Mode::Periodic => Some(self.deadline?.max(self.rested)),
+            Mode::OneShot | Mode::TscDeadline => self.deadline,
+        }
+    }
+
+    pub(super) const fn tsc_offset(&self) -> u64 {
+        self.tsc_offset
+    }
+
+    /// Disarms, and says what IA32_TSC_DEADLINE has to hold elsewhere for the same to come of it.
+    pub(super) const fn lend(&mut self) -> u64 {
+        let deadline = match self.deadline {
+            Some(_) => self.tsc_deadline,
+            None => 0,
+        };
+        self.deadline = None;
+        self.tsc_deadline = 0;
+        deadline
     }
 
     pub(super) const fn initial(&self) -> u32 {
@@ -169,7 +199,10 @@ impl Timer {
             return false;
         }
         self.deadline = match self.mode {
-            Mode::Periodic => Some(self.next(deadline, now)),
+            Mode::Periodic => {
+                self.rested = now.after(REST);
+                Some(self.next(deadline, now))
+            }
             Mode::OneShot | Mode::TscDeadline => None,
         };
         self.tsc_deadline = 0;

@@ -14,6 +14,40 @@ impl VectorSet {
         highest: 0,
     };
 
+    /// From words of 64 bits, the lowest vectors first; vectors below 16 are left out.
+    pub(super) const fn from_words(mut words: [u64; 4]) -> VectorSet {
+        words[0] &= !0xffff;
+        let mut set = VectorSet { words, highest: 0 };
+        set.highest = set.find();
+        set
+    }
+
+    /// From the eight 32-bit registers that show a set.
+    pub(super) fn from_registers(registers: [u32; 8]) -> VectorSet {
+        let [a, b, c, d, e, f, g, h] = registers.map(u64::from);
+        Self::from_words([a | b << 32, c | d << 32, e | f << 32, g | h << 32])
+    }
+
+    pub(super) const fn words(&self) -> [u64; 4] {
+        self.words
+    }
+
+    pub(super) fn union(&self, other: &VectorSet) -> VectorSet {
+        self.with(other, |a, b| a | b)
+    }
+
+    pub(super) fn intersection(&self, other: &VectorSet) -> VectorSet {
+        self.with(other, |a, b| a & b)
+    }
+
+    pub(super) fn without(&self, other: &VectorSet) -> VectorSet {
+        self.with(other, |a, b| a & !b)
+    }
+
+    fn with(&self, other: &VectorSet, f: fn(u64, u64) -> u64) -> VectorSet {
+        Self::from_words(core::array::from_fn(|i| f(self.words[i], other.words[i])))
+    }
+
     /// The highest member, 0 if there is none.
     #[inline]
     pub(super) const fn highest(&self) -> u8 {

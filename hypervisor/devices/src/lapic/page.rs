@@ -1,0 +1,92 @@
+//! The virtual-APIC page (SDM vol. 3, "Virtual APIC State").
+
+use super::vectors::VectorSet;
+use core::fmt;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use spec::apic::register;
+
+/// The registers of a local APIC, 32 bits each and 16 bytes apart, which processor and hypervisor share.
+///
+/// The processor touches it only while the guest runs, on the core that otherwise does: relaxed accesses are enough. A guest's RDMSR
+/// reads 64 bits of it, so what lies between the registers stays zero.
+#[repr(C, align(4096))]
+pub struct VirtualApicPage([AtomicU32; 1024]);
+
+const _: () = assert!(size_of::<VirtualApicPage>() == 4096);
+
+impl VirtualApicPage {
+    /// A page of zeros.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self([const { AtomicU32::new(0) }; 1024])
+    }
+
+    fn register(&self, number: u8) -> &AtomicU32 {
+        &self.0[usize::from(number) * 4]
+    }
+
+    pub(super) fn get(&self, number: u8) -> u32 {
+        self.register(number).load(Relaxed)
+    }
+
+    pub(super) fn put(&self, number: u8, value: u32) {
+        self.register(number).store(value, Relaxed);
+    }
+
+    pub(super) fn tpr(&self) -> u8 {
+        self.get(register::TPR) as u8
+    }
+
+    /// Sets the task priority and what follows from it. The processor reckons anew at the next VM entry ("PPR Virtualization").
+    pub(super) fn set_tpr(&self, tpr: u8) {
+        self.put(register::TPR, tpr.into());
+        self.put(register::PPR, self.ppr().into());
+    }
+
+    /// The processor priority that VTPR and VISR make.
+    pub(super) fn ppr(&self) -> u8 {
+        let serving = self.vectors(register::ISR).highest();
+        super::priority::of_processor(self.tpr(), serving)
+    }
+
+    /// VISR, VTMR or VIRR, by its first register.
+    pub(super) fn vectors(&self, first: u8) -> VectorSet {
+        VectorSet::from_registers(core::array::from_fn(|i| self.get(first + i as u8)))
+    }
+
+    /// Adds requests to VIRR, and gives VTMR their trigger mode; whether VTMR changed.
+    pub(super) fn request(&self, requests: &VectorSet, level: &VectorSet) -> bool {
+        let mut changed = false;
+        for i in 0..8 {
+            let new = requests.register(i);
+            if new == 0 {
+                continue;
+            }
+            let old = self.get(register::TMR + i);
+            let mode = old & !new | level.register(i) & new;
+            if mode != old {
+                self.put(register::TMR + i, mode);
+                changed = true;
+            }
+            self.register(register::IRR + i).fetch_or(new, Relaxed);
+        }
+        changed
+    }
+}
+
+impl Default for VirtualApicPage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for VirtualApicPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VirtualApicPage")
+            .field("tpr", &self.tpr())
+            .field("irr", &self.vectors(register::IRR))
+            .field("isr", &self.vectors(register::ISR))
+            .field("tmr", &self.vectors(register::TMR))
+            .finish()
+    }
+}
