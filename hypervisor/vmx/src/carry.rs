@@ -228,7 +228,8 @@ impl Vcpu {
             return false;
         }
         vmcs.write(vmcs::GUEST_ACTIVITY, u64::from(activity::ACTIVE));
-        // The entry delivers what is queued, or the trap of a HLT that was single-stepped (SDM vol. 3, "Delivery of Pending Debug Exceptions after VM Entry").
+        // The entry delivers what is queued, or the trap of a HLT that was single-stepped (SDM vol. 3, "Delivery of Pending Debug
+        // Exceptions after VM Entry").
         let traps = DebugBits::BS | DebugBits::ENABLED_BREAKPOINT;
         self.queued.is_none()
             && !DebugBits::from_bits_retain(vmcs.read(vmcs::GUEST_PENDING_DEBUG)).intersects(traps)

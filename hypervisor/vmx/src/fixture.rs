@@ -52,6 +52,46 @@ pub(crate) const SKYLAKE: Processor = &[
     (0x490, 0x3_ffff_0000_11fb),
 ];
 
+/// A Broadwell with APIC virtualization, and without posted interrupts.
+pub(crate) const BROADWELL: Processor = &[
+    (0x480, 0x00da_0400_0000_0012),
+    (0x481, 0x7f_0000_0016),
+    (0x482, 0xfff9_fffe_0401_e172),
+    (0x483, 0x007f_ffff_0003_6dff),
+    (0x484, 0xffff_0000_11ff),
+    (0x485, 0x3004_81e5),
+    (0x486, 0x8000_0021),
+    (0x487, 0xffff_ffff),
+    (0x488, 0x2000),
+    (0x489, 0x37_67ff),
+    (0x48b, 0x0005_7fff_0000_0000),
+    (0x48c, 0x0f01_0633_4141),
+    (0x48d, 0x7f_0000_0016),
+    (0x48e, 0xfff9_fffe_0400_6172),
+    (0x48f, 0x007f_ffff_0003_6dfb),
+    (0x490, 0xffff_0000_11fb),
+];
+
+/// Core i7-7800X (Skylake-X), which has posted interrupts.
+pub(crate) const SKYLAKE_X: Processor = &[
+    (0x480, 0x00da_0400_0000_0004),
+    (0x481, 0xff_0000_0016),
+    (0x482, 0xfff9_fffe_0401_e172),
+    (0x483, 0x01ff_ffff_0003_6dff),
+    (0x484, 0x3_ffff_0000_11ff),
+    (0x485, 0x7004_c1e7),
+    (0x486, 0x8000_0021),
+    (0x487, 0xffff_ffff),
+    (0x488, 0x2000),
+    (0x489, 0x37_27ff),
+    (0x48b, 0x025d_3fff_0000_0000),
+    (0x48c, 0x0f01_0673_4141),
+    (0x48d, 0xff_0000_0016),
+    (0x48e, 0xfff9_fffe_0400_6172),
+    (0x48f, 0x01ff_ffff_0003_6dfb),
+    (0x490, 0x3_ffff_0000_11fb),
+];
+
 /// Reads like a processor: an MSR that it has not raises #GP.
 pub(crate) fn reader(msrs: Processor) -> impl Fn(Msr) -> u64 {
     changed(msrs, &[])

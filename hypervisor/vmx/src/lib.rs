@@ -19,6 +19,8 @@ mod apply;
 mod apply_tests;
 pub mod capabilities;
 mod carry;
+#[cfg(test)]
+mod carry_tests;
 pub mod check;
 pub mod controls;
 mod decode;

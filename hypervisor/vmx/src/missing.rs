@@ -175,24 +175,18 @@ const OPTIONAL: &[Feature] = &[
     ),
     feature(
         "TPR shadow",
-        "guest accesses to CR8 reach the processor's APIC only by exits",
+        "a guest's accesses to its task priority exit",
         |c| c.has_primary(PrimaryControls::TPR_SHADOW),
     ),
     feature(
         "APIC-register virtualization and virtual-interrupt delivery",
-        "the guest's local APIC is software",
-        |c| {
-            c.has_secondary(
-                SecondaryControls::VIRTUALIZE_X2APIC
-                    .union(SecondaryControls::APIC_REGISTER_VIRTUALIZATION)
-                    .union(SecondaryControls::VIRTUAL_INTERRUPT_DELIVERY),
-            )
-        },
+        "guests that share cores have their local APICs in software",
+        Capabilities::has_accelerated_apic,
     ),
     feature(
         "posted interrupts",
         "an interrupt for a running guest makes it exit",
-        |c| c.has_pin(PinControls::POSTED_INTERRUPTS),
+        Capabilities::has_posted_interrupts,
     ),
     feature("RDTSCP", "guests do not see RDTSCP and RDPID", |c| {
         c.has_secondary(SecondaryControls::RDTSCP)
