@@ -6,12 +6,14 @@ use crate::machine::Machine;
 use crate::seat::{self, Seat};
 use crate::shares::{self, Change};
 use crate::{stop, times, trace};
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{borrow::ToOwned, format};
 use proto::{
     Answer, Command, CoreInfo, ExitRow, Occupant, VcpuStatistics, VmInfo, VmState, VmStatistics,
 };
+use spec::Ticks;
+use spec::apic::Carrier;
 use vm::life::{End, Refused, State};
 
 /// Carries a command out, or sees to it that it will be.
@@ -151,6 +153,9 @@ fn statistics(machine: &Machine, guest: &Guest) -> VmStatistics {
             .map(|((vcpu, core), counters)| VcpuStatistics {
                 vcpu,
                 core,
+                carrier: Carrier::Software.to_string(),
+                last_exit: Ticks(0),
+                promise: None,
                 rows: counters.snapshot().rows().map(row).collect(),
             })
             .collect(),

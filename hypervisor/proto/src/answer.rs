@@ -103,8 +103,32 @@ pub struct VcpuStatistics {
     pub vcpu: u32,
     /// The core that it runs on
     pub core: u32,
+    /// What carries its local APIC now, one word
+    pub carrier: String,
+    /// How long ago its last exit was; if it has made none, how long it has been up
+    pub last_exit: Ticks,
+    /// How its promise to make no exit stands, if it has made one
+    pub promise: Option<Promise>,
     /// Its kinds of exits that there were
     pub rows: Vec<ExitRow>,
+}
+
+/// How the promise to make no exit after boot stands.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Promise {
+    /// How long ago boot was over, or the last breach was; `None` while it boots, which is over when there was no exit for a second
+    pub holds_for: Option<Ticks>,
+    /// Exits since then, by kind; only kinds that there were
+    pub breaches: Vec<Breach>,
+}
+
+/// Exits of one kind that were promised not to be.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Breach {
+    /// Name of the kind, one word, as in an [`ExitRow`]
+    pub kind: String,
+    /// How many
+    pub count: u64,
 }
 
 /// Exits of one kind.

@@ -17,7 +17,8 @@ mod times;
 pub mod trace;
 
 pub use answer::{
-    Answer, CoreInfo, ExitRow, Occupant, VcpuStatistics, VmInfo, VmState, VmStatistics,
+    Answer, Breach, CoreInfo, ExitRow, Occupant, Promise, VcpuStatistics, VmInfo, VmState,
+    VmStatistics,
 };
 pub use command::Command;
 pub use decoder::Decoder;
@@ -28,7 +29,7 @@ pub use times::{Class, CoreTimes, MachineTimes, Reservation, VcpuTimes};
 
 /// Version of the protocol. It changes when a reader of the last version would misread a message; messages, commands and answers
 /// that are added at the end of their list do not change it.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 #[cfg(test)]
 mod tests;

@@ -99,8 +99,8 @@ pub(crate) static FORMS: &[Form] = &[
         verb: "stats",
         takes: Takes::Vm(|vm| Command::Statistics { vm }),
         does: "show a VM's exits and what they cost",
-        more: "For each vCPU and kind of exit: how many, the ticks that they kept the core from the guest, and how many took how \
-               long, in powers of two.",
+        more: "For each vCPU what carries its local APIC, how long ago its last exit was, and what became of a promise to make none. For \
+               each kind of exit: how many, the ticks that they kept the core from the guest, and how many took how long, in powers of two.",
     },
     Form {
         of_vm: true,

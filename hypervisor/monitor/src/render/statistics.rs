@@ -5,7 +5,13 @@ use super::units;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
-use proto::{ExitRow, VcpuStatistics, VmStatistics};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use proto::{Breach, ExitRow, VcpuStatistics, VmStatistics};
+use spec::Hz;
+
+/// Kinds of breaches that are shown: more than a machine has.
+const SHOWN: usize = 32;
 
 /// A table for each vCPU.
 pub(super) fn render(statistics: &VmStatistics) -> String {
@@ -16,6 +22,7 @@ pub(super) fn render(statistics: &VmStatistics) -> String {
             "{name}, vCPU {} on core {}:\n",
             vcpu.vcpu, vcpu.core
         ));
+        text.push_str(&carried(vcpu, statistics.tsc));
         if vcpu.rows.is_empty() {
             text.push_str("no exits\n");
         } else {
@@ -32,6 +39,43 @@ pub(super) fn render(statistics: &VmStatistics) -> String {
         ));
     }
     text
+}
+
+/// Who carries its local APIC, how long it has made no exit, and how its promise to make none stands.
+fn carried(vcpu: &VcpuStatistics, tsc: Hz) -> String {
+    let mut text = format!(
+        "local APIC {}, exits: 0 since {}\n",
+        units::word(&vcpu.carrier),
+        units::duration(tsc, vcpu.last_exit)
+    );
+    if let Some(promise) = &vcpu.promise {
+        text.push_str("promise: ");
+        match promise.holds_for {
+            Some(time) => text.push_str(&format!("holds for {}", units::duration(tsc, time))),
+            None => text.push_str("booting"),
+        }
+        text.push_str(&breaches(&promise.breaches));
+        text.push('\n');
+    }
+    text
+}
+
+/// Breaches by cause, the most frequent first; from a comma on.
+fn breaches(all: &[Breach]) -> String {
+    let mut all: Vec<&Breach> = all.iter().collect();
+    all.sort_by_key(|breach| Reverse(breach.count));
+    let told = all.iter().take(SHOWN);
+    let told = told.map(|breach| format!("{} {}", breach.count, units::word(&breach.kind)));
+    let told: Vec<String> = told.collect();
+    let more = match all.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(", and {more} more kinds"),
+    };
+    if told.is_empty() {
+        String::new()
+    } else {
+        format!(", breaches: {}{more}", told.join(", "))
+    }
 }
 
 fn table(vcpu: &VcpuStatistics) -> String {

@@ -2,7 +2,7 @@ mod times;
 
 use super::*;
 use alloc::vec;
-use proto::{ExitRow, Occupant, VcpuStatistics, VmStatistics};
+use proto::{Breach, ExitRow, Occupant, Promise, VcpuStatistics, VmStatistics};
 use spec::{Hz, Ticks};
 
 fn debian() -> VmInfo {
@@ -95,6 +95,9 @@ fn statistics_are_a_table_for_each_vcpu() {
     let vcpu = |vcpu, rows| VcpuStatistics {
         vcpu,
         core: vcpu + 1,
+        carrier: "direct".into(),
+        last_exit: Ticks(24_690_000_000),
+        promise: None,
         rows,
     };
     let statistics = VmStatistics {
@@ -112,15 +115,94 @@ fn statistics_are_a_table_for_each_vcpu() {
         render(&Answer::Statistics(statistics)),
         "\
 debian, vCPU 0 on core 1:
+local APIC direct, exits: 0 since 12.345s
 EXIT   COUNT   TICKS  SHARE  MEAN  WORST  HISTOGRAM
 cpuid    100  150000  25.0%  1500   8000  9..13 +# =
 hlt      300  450000  75.0%  1500   8000  0..0 #
 debian, vCPU 1 on core 2:
+local APIC direct, exits: 0 since 12.345s
 no exits
 Ticks of 2000 MHz. The histogram goes from 2^a to 2^b ticks, as a..b says; each mark is a power of two,
 `.` for few exits and `#` for the most.
 "
     );
+}
+
+/// The lines of one vCPU, between its heading and its exits.
+fn told(carrier: &str, last_exit: u64, promise: Option<Promise>) -> String {
+    let vcpu = VcpuStatistics {
+        vcpu: 0,
+        core: 1,
+        carrier: carrier.into(),
+        last_exit: Ticks(last_exit),
+        promise,
+        rows: vec![],
+    };
+    let text = render(&Answer::Statistics(VmStatistics {
+        vm: "debian".into(),
+        tsc: Hz(1000),
+        vcpus: vec![vcpu],
+    }));
+    let (_, text) = text.split_once("on core 1:\n").unwrap();
+    let (lines, _) = text.split_once("no exits\n").unwrap();
+    lines.into()
+}
+
+fn breaches(all: &[(&str, u64)]) -> Vec<Breach> {
+    let breach = |(kind, count): &(&str, u64)| Breach {
+        kind: (*kind).into(),
+        count: *count,
+    };
+    all.iter().map(breach).collect()
+}
+
+#[test]
+fn a_promise_is_shown_with_its_breaches_by_cause() {
+    let promise = |holds_for: Option<u64>, all: &[(&str, u64)]| {
+        Some(Promise {
+            holds_for: holds_for.map(Ticks),
+            breaches: breaches(all),
+        })
+    };
+    assert_eq!(
+        told("software", 0, None),
+        "local APIC software, exits: 0 since 0.000s\n"
+    );
+    assert_eq!(
+        told("direct", 250, promise(None, &[])),
+        "local APIC direct, exits: 0 since 0.250s\npromise: booting\n"
+    );
+    assert_eq!(
+        told("direct", 73_500, promise(Some(72_500), &[])),
+        "local APIC direct, exits: 0 since 0:01:13\npromise: holds for 0:01:12\n"
+    );
+    assert_eq!(
+        told(
+            "direct",
+            1500,
+            promise(Some(1500), &[("cpuid", 1), ("port", 2)])
+        ),
+        "local APIC direct, exits: 0 since 1.500s\npromise: holds for 1.500s, breaches: 2 port, 1 cpuid\n"
+    );
+}
+
+#[test]
+fn a_machine_that_lies_about_breaches_is_shown_a_little_of_it() {
+    let long = "x".repeat(1000);
+    let promise = Promise {
+        holds_for: Some(Ticks(u64::MAX)),
+        breaches: breaches(&vec![(long.as_str(), u64::MAX); 1000]),
+    };
+    let text = told(&long, u64::MAX, Some(promise));
+    assert!(text.len() < 3000, "{text}");
+    assert!(text.ends_with("xx, and 968 more kinds\n"), "{text}");
+    let promise = Promise {
+        holds_for: None,
+        breaches: breaches(&[("a\x1b[2Jb", 1)]),
+    };
+    let text = told("a\x1b[2Jb\n", 0, Some(promise));
+    assert!(!text.contains('\x1b'), "{text}");
+    assert_eq!(text.lines().count(), 2);
 }
 
 #[test]

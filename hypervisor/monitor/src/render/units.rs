@@ -82,6 +82,11 @@ pub(super) fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 
+/// A word without what a terminal would act on, and no longer than any of ours.
+pub(super) fn word(text: &str) -> String {
+    printable(text).chars().take(32).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

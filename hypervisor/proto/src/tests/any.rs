@@ -140,6 +140,16 @@ fn trace() -> impl Strategy<Value = TraceChunk> {
     })
 }
 
+fn promise() -> impl Strategy<Value = Option<Promise>> {
+    let breach = (text(), any::<u64>()).prop_map(|(kind, count)| Breach { kind, count });
+    let breaches = prop::collection::vec(breach, 0..5);
+    let promise = (any::<Option<u64>>(), breaches).prop_map(|(holds_for, breaches)| Promise {
+        holds_for: holds_for.map(Ticks),
+        breaches,
+    });
+    prop::option::of(promise)
+}
+
 fn answer() -> impl Strategy<Value = Answer> {
     let row = (
         text(),
@@ -153,10 +163,17 @@ fn answer() -> impl Strategy<Value = Answer> {
             worst: Ticks(worst),
             histogram,
         });
-    let vcpu = (any::<u32>(), prop::collection::vec(row, 0..5)).prop_map(|(vcpu, rows)| {
-        let core = vcpu / 2;
-        VcpuStatistics { vcpu, core, rows }
-    });
+    let rows = prop::collection::vec(row, 0..5);
+    let vcpu = (any::<u32>(), text(), any::<u64>(), promise(), rows).prop_map(
+        |(vcpu, carrier, last_exit, promise, rows)| VcpuStatistics {
+            vcpu,
+            core: vcpu / 2,
+            carrier,
+            last_exit: Ticks(last_exit),
+            promise,
+            rows,
+        },
+    );
     let statistics = (text(), prop::collection::vec(vcpu, 0..4)).prop_map(|(vm, vcpus)| {
         let tsc = Hz(2_000_000_000);
         Answer::Statistics(VmStatistics { vm, tsc, vcpus })
