@@ -11,6 +11,7 @@ mod mmio;
 mod msrs;
 mod ports;
 mod processors;
+mod promise;
 mod property;
 mod start;
 #[cfg(feature = "statistics")]
