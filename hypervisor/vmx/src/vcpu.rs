@@ -104,7 +104,8 @@ impl Vcpu {
         self.cr4.visible(vmcs.read(vmcs::GUEST_CR4))
     }
 
-    /// Makes the guest exit when it has run for `ticks` from its next entry on; at once for zero.
+    /// Makes the guest exit when it has run for `ticks` from its next entry on; at once for zero. Not under [`Carrier::Direct`], which
+    /// has no timer of ours running.
     pub fn set_timer(&self, vmcs: &mut impl Vmcs, ticks: Ticks) {
         vmcs.write(
             vmcs::PREEMPTION_TIMER,
