@@ -1,9 +1,10 @@
 //! A VM of the plan and what it holds of the machine; from its plan to a state in which its first vCPU can be entered.
 
 use crate::line::{GuestLine, Line};
-use crate::seat;
 use crate::shares::Shared;
+use crate::structures::Structures;
 use crate::vtx::VtX;
+use crate::{host, seat};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,22 +15,20 @@ use paging::{Ept, Level, Rights, Tables};
 use plan::bundle::{Bundle, Handover};
 use platform::cpuid::Facts;
 use platform::layout::ACPI_AREA;
-use platform::msr::Rights as Direct;
 use platform::{AcpiFacts, CpuidPolicy, MemoryMap, MsrPolicy, reset_vector};
 use ram::guest::Slot;
 use ram::{Extent, FrameTables, GuestRam};
 use sched::Id;
-use seam::{GuestMem, Kick, TableMem};
-use spec::ept::Eptp;
+use seam::{GuestMem, Kick};
 use spec::linux::MemoryRange;
 use spec::memory_type::MemoryType;
 use spec::state::StartState;
 use spec::vmx_controls::SecondaryControls;
 use spec::vmx_msr::EptVpidCap;
-use spec::{Gpa, Hpa};
+use spec::{Gpa, Hpa, Vector};
 use vm::life::Life;
 use vm::{Chips, Policy, Vm};
-use vmx::{Controls, Pointers, Wants};
+use vmx::{Controls, Wants};
 
 /// Guest memory is claimed in pieces of the size of a large page, so that large pages map it.
 const LARGE_PAGE: u64 = 2 << 20;
@@ -42,8 +41,8 @@ pub(crate) struct Guest {
     pub(crate) plan: plan::Vm,
     /// The cores that its vCPUs are on
     pub(crate) places: Places,
-    /// The structures of each vCPU that the processor reads
-    pub(crate) frames: Box<[Frames]>,
+    /// What the processor reads for its vCPUs
+    pub(crate) structures: Structures,
     /// What each vCPU may have of the pool
     pub(crate) share: Shared,
     /// Off, running, and what its vCPUs are to do
@@ -59,14 +58,6 @@ pub(crate) struct Guest {
     e820: Vec<MemoryRange>,
     /// ACPI tables and the code at the reset vector, made once, since that takes long
     tables: Vec<(Gpa, Vec<u8>)>,
-}
-
-/// What the processor reads for a vCPU: frames of its own.
-pub(crate) struct Frames {
-    /// Its control structure
-    pub(crate) region: Hpa,
-    /// Nested tables and bitmaps
-    pub(crate) pointers: Pointers,
 }
 
 /// Where a VM's vCPUs are.
@@ -102,6 +93,14 @@ impl Kick for Places {
         // that was left.
         fence(Ordering::SeqCst);
         seat::wake(self.of(vcpu), u32::from(self.first) + vcpu, self.vm);
+    }
+
+    fn notify(&self, core: u32) {
+        hw::apic::send_fixed(core, host::POSTED);
+    }
+
+    fn raise(&self, core: u32, vector: Vector) {
+        hw::apic::send_fixed(core, vector);
     }
 }
 
@@ -155,9 +154,7 @@ impl Guest {
                 )
                 .map_err(|e| alloc::format!("nested tables cannot be built: {e:?}"))?;
         }
-        let frames = (0..plan.vcpus)
-            .map(|_| frames(vtx, &policy, nested.root()))
-            .collect::<Result<_, _>>()?;
+        let structures = Structures::new(vtx, &policy.msrs, nested.root(), plan.vcpus)?;
         let line: &'static Line = Box::leak(Box::new(Line::default()));
         let places = Places {
             vm: index,
@@ -167,7 +164,7 @@ impl Guest {
         Ok(Self {
             index,
             places,
-            frames,
+            structures,
             share: Shared::new(plan, cores),
             vm: Vm::new(
                 plan.name.clone(),
@@ -268,35 +265,6 @@ fn tables(vcpus: u32) -> Vec<(Gpa, Vec<u8>)> {
         .into_iter()
         .chain([firmware])
         .collect()
-}
-
-/// Takes and fills the frames of a vCPU.
-fn frames(vtx: &mut VtX, policy: &Policy, nested: Hpa) -> Result<Frames, String> {
-    let mut msrs = vmx::MsrBitmap::new();
-    for (msr, rights) in policy.msrs.direct() {
-        if !msrs.allow(
-            msr,
-            rights.contains(Direct::READ),
-            rights.contains(Direct::WRITE),
-        ) {
-            return Err(alloc::format!("{msr:?} cannot be direct"));
-        }
-    }
-    let io = vmx::IoBitmaps::new();
-    let (a, b) = io.bytes().split_at(vmx::IoBitmaps::B);
-    let mut bitmap = |bytes: &[u8]| {
-        let frame = vtx.memory.alloc().ok_or("no frame is left for bitmaps")?;
-        let filled = vtx.memory.fill(frame, bytes);
-        filled.then_some(frame).ok_or("a frame lies outside memory")
-    };
-    let pointers = Pointers {
-        eptp: Eptp::new(nested, MemoryType::WriteBack, false),
-        msr_bitmap: bitmap(msrs.bytes())?,
-        io_bitmap_a: bitmap(a)?,
-        io_bitmap_b: bitmap(b)?,
-    };
-    let region = vtx.region()?;
-    Ok(Frames { region, pointers })
 }
 
 fn chips(handover: &Handover, line: &'static Line) -> Chips<GuestLine> {

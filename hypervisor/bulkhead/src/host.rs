@@ -2,9 +2,10 @@
 // UNSAFETY: installs the core's segment and interrupt tables and takes over its local APIC.
 #![allow(unsafe_code)]
 
-use crate::{console, memory::AddressSpace};
+use crate::memory::AddressSpace;
+use crate::{console, seat};
 use core::ptr::NonNull;
-use hw::apic::LocalApic;
+use hw::apic::{LocalApic, PhysicalState, vectors};
 use hw::core_local::CoreLocal;
 use hw::segments::{IstStacks, Segments};
 use spec::{Hz, Ticks, Vector};
@@ -13,6 +14,10 @@ use spec::{Hz, Ticks, Vector};
 const TIMER: Vector = Vector(0x40);
 /// Vector of the consoles' UARTs.
 pub(crate) const UART: Vector = Vector(0x41);
+
+/// Vector by which a core is told of interrupts that are posted to the vCPU that it runs. Where it does not run it any more, the interrupt
+/// says nothing.
+pub(crate) const POSTED: Vector = Vector(0x42);
 
 /// Pages of an exception stack: room for a report.
 const IST_PAGES: u64 = 4;
@@ -32,6 +37,8 @@ pub(crate) struct Core {
     look: Option<Ticks>,
     /// They have interrupted
     due: bool,
+    /// The local APIC is lent to the guest: interrupts stay masked until it is back
+    lent: bool,
 }
 
 /// Makes the stacks on which a core takes exceptions that may strike anywhere.
@@ -61,6 +68,11 @@ impl Core {
             let local = CoreLocal::install(hw::cpuid::apic_id(), index);
             (segments, local, LocalApic::take(apic, TIMER)?)
         };
+        if hw::tsc::tsc_adjust().is_some_and(|adjust| adjust != 0)
+            && let Some(seat) = seat::at(index)
+        {
+            seat.set_adjusted();
+        }
         let (mode, timer) = apic.describe();
         crate::info!(
             "core: up apic_id={} apic={mode} timer={timer} idle={}",
@@ -75,6 +87,7 @@ impl Core {
             poll: None,
             look: None,
             due: false,
+            lent: false,
         })
     }
 
@@ -86,6 +99,14 @@ impl Core {
 
     /// Serves a host interrupt that was acknowledged by a VM exit or noted by a handler.
     pub(crate) fn serve(&mut self, vector: Vector) {
+        if vector == hw::apic::SPURIOUS {
+            return;
+        }
+        self.heed(vector);
+        self.apic.eoi();
+    }
+
+    fn heed(&mut self, vector: Vector) {
         match vector {
             // The loop does that, which a turn leaves for it.
             UART => {
@@ -94,10 +115,8 @@ impl Core {
             }
             // It has ended a sleep or a guest's run: that was its purpose.
             TIMER => self.armed = None,
-            hw::apic::SPURIOUS => return,
             _ => {}
         }
-        self.apic.eoi();
     }
 
     /// Sleeps until an interrupt has been served or the core was kicked, at the latest until `deadline`.
@@ -113,8 +132,54 @@ impl Core {
 
     /// Takes what interrupts are pending: for a guest whose own timer ends each of its stays before they would.
     pub(crate) fn breathe(&mut self) {
+        if self.lent {
+            return;
+        }
         hw::idle::breathe();
         self.serve_noted();
+    }
+
+    /// Whether the local APIC can be lent to a guest.
+    pub(crate) fn can_lend(&self) -> bool {
+        self.apic.can_lend() && !console::is_ours(self.local.index)
+    }
+
+    /// Whether the local APIC is lent to a guest.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.lent
+    }
+
+    /// Lends the local APIC to the guest.
+    ///
+    /// # Safety
+    /// [`Core::can_lend`]; one vCPU alone runs here until [`Core::take_back`], and with it its interrupts' handlers.
+    pub(crate) unsafe fn lend(&mut self, state: &PhysicalState) {
+        self.armed = None;
+        self.lent = true;
+        for vector in vectors(&self.apic.lend(self.local, state)) {
+            self.heed(vector);
+        }
+    }
+
+    /// Has the local APIC back, in which nothing is left of the guest's.
+    pub(crate) fn take_back(&mut self) -> PhysicalState {
+        self.lent = false;
+        self.apic.take_back(self.local)
+    }
+
+    /// Raises a vector in the local APIC that is lent.
+    pub(crate) fn self_ipi(&mut self, vector: Vector) {
+        self.apic.self_ipi(vector);
+    }
+
+    /// Sets the timer's entry of the local vector table, and the spurious-interrupt vector register, of the local APIC that is lent.
+    pub(crate) fn program(&mut self, lvt_timer: u32, svr: u32) {
+        self.apic.program(lvt_timer, svr);
+    }
+
+    /// Ends the interrupt that is in service in the local APIC that is lent.
+    pub(crate) fn end_in_service(&mut self) -> Option<Vector> {
+        self.apic.end_in_service()
     }
 
     /// When this core must be back in the hypervisor, given when its guest wants it to be.

@@ -10,6 +10,7 @@ extern crate alloc;
 
 mod attend;
 mod boot;
+mod carrier;
 mod command;
 mod console;
 mod guest;
@@ -30,6 +31,7 @@ mod seat;
 mod shares;
 mod statistics;
 mod stop;
+mod structures;
 mod times;
 mod trace;
 mod turn;

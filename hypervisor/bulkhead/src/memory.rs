@@ -4,6 +4,7 @@
 
 use crate::boot::Machine;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering};
 use linked_list_allocator::LockedHeap;
 use paging::{Entry, Format, Hva, Level, Long, Rights, Tables};
 use plan::bundle::MemorySpan;
@@ -24,6 +25,9 @@ const DEVICES: u64 = 0xffff_fe00_0000_0000;
 /// Stacks are mapped from here on, each above a page that is not mapped.
 const STACKS: u64 = 0xffff_fd00_0000_0000;
 
+/// Where physical memory is mapped, for what lies in the heap.
+static WINDOW: AtomicU64 = AtomicU64::new(0);
+
 #[global_allocator]
 static ALLOCATOR: LockedHeap = LockedHeap::empty();
 
@@ -34,6 +38,7 @@ pub(crate) fn start_heap(frames: &mut Frames, window: *mut u8) -> bool {
     let Some(extent) = frames.take(len, PAGE_SIZE) else {
         return false;
     };
+    WINDOW.store(window as u64, Ordering::Relaxed);
     // SAFETY: the loader maps all RAM at `window`, and so do our own tables; the frames are nobody else's.
     unsafe {
         ALLOCATOR
@@ -41,6 +46,12 @@ pub(crate) fn start_heap(frames: &mut Frames, window: *mut u8) -> bool {
             .init(window.wrapping_add(extent.start.0 as usize), len as usize);
     }
     true
+}
+
+/// Where a value that lies in the heap is in physical memory.
+pub(crate) fn physical<T>(value: &T) -> Hpa {
+    let at = core::ptr::from_ref(value) as u64;
+    Hpa(at.wrapping_sub(WINDOW.load(Ordering::Relaxed)))
 }
 
 /// Bytes of the heap in use.

@@ -2,6 +2,7 @@
 // UNSAFETY: actions of the hygiene policy.
 #![allow(unsafe_code)]
 
+use crate::carrier::Carrying;
 use crate::guest::Guest;
 use crate::host::Core;
 use crate::machine::Machine;
@@ -14,9 +15,11 @@ use crate::vtx::VtX;
 use crate::{lifecycle, shares, stop, trace};
 use alloc::boxed::Box;
 use exits::Stop;
+use plan::Interrupts;
 use proto::trace::{Event, What};
 use sched::{Band, Id, Scheduler};
 use spec::Ticks;
+use spec::apic::Carrier;
 
 /// A core and the vCPUs that are on it.
 pub(crate) struct Runner {
@@ -63,8 +66,14 @@ pub(crate) fn core(core: Core, vtx: VtX, machine: &'static Machine) -> ! {
     let now = hw::tsc::now();
     let mut scheduler = shares::scheduler(machine, number, now);
     let mut vcpus: Box<[Option<Box<Vcpu>>]> = machine.vcpus().map(|_| None).collect();
-    for (guest, index) in machine.vcpus().filter(|(g, i)| g.places.of(*i) == number) {
-        match Vcpu::new(&vtx, &core, guest, index) {
+    let here = || machine.vcpus().filter(|(g, i)| g.places.of(*i) == number);
+    let shares = machine.pool.len() > 1 && machine.pool.contains(&number);
+    // No more than one vCPU is ever here.
+    let alone = !shares && here().count() == 1;
+    let may_lend = alone && core.can_lend();
+    for (guest, index) in here() {
+        let carrying = carrying(&vtx, (guest, index), may_lend);
+        match Vcpu::new(&vtx, &core, guest, index, carrying) {
             Ok(vcpu) => {
                 scheduler.add(vcpu.id(), shares::of(machine, guest), now);
                 if let Some(place) = vcpus.get_mut(usize::from(vcpu.id().0)) {
@@ -84,8 +93,8 @@ pub(crate) fn core(core: Core, vtx: VtX, machine: &'static Machine) -> ! {
         current: None,
         guest: None,
         running: None,
-        alone: false,
-        shares: machine.pool.len() > 1 && machine.pool.contains(&number),
+        alone,
+        shares,
         crowded: false,
         homesick: false,
         waits: None,
@@ -93,7 +102,6 @@ pub(crate) fn core(core: Core, vtx: VtX, machine: &'static Machine) -> ! {
         begs_after: Ticks(0),
         switches: Switches::default(),
     };
-    runner.alone = !runner.shares && runner.vcpus.iter().flatten().count() == 1;
     // Orders may have been given before we could be kicked.
     for (guest, index) in machine.vcpus() {
         seat.mark(guest.id(index).0.into());
@@ -113,6 +121,25 @@ pub(crate) fn core(core: Core, vtx: VtX, machine: &'static Machine) -> ! {
             None => runner.rest(decision.until),
         }
     }
+}
+
+/// What may carry the local APIC of a guest's vCPU. Says so where that is less than the plan asks for.
+fn carrying(vtx: &VtX, (guest, vcpu): (&Guest, u32), may_lend: bool) -> Carrying {
+    let has = vtx.capabilities.has_accelerated_apic();
+    let planned = guest.plan.carrier(vcpu);
+    let best = match planned {
+        Carrier::Direct if may_lend && vtx.capabilities.has_direct_apic() => Carrier::Direct,
+        Carrier::Direct | Carrier::Accelerated if has => Carrier::Accelerated,
+        _ => Carrier::Software,
+    };
+    if best < planned && guest.plan.interrupts != Interrupts::Auto {
+        crate::warning!(
+            "vm: {}: vcpu={vcpu} has its local APIC {best}: this core cannot have it {planned}",
+            guest.vm.name
+        );
+    }
+    let posts = vtx.capabilities.has_posted_interrupts();
+    Carrying::new(best, has && planned != Carrier::Software, posts)
 }
 
 impl Runner {
@@ -168,6 +195,9 @@ impl Runner {
             self.core.local.note_kick();
             return;
         }
+        if self.core.is_lent() {
+            self.release();
+        }
         let until = self.beg().min(until);
         self.core.sleep((until != FOREVER).then_some(until));
         self.stop_begging();
@@ -183,9 +213,9 @@ impl Runner {
     /// Takes the current vCPU's registers out of the core.
     pub(crate) fn release(&mut self) {
         if let Some(id) = self.current.take()
-            && let Some(vcpu) = self.vcpu_mut(id)
+            && let Some(vcpu) = self.vcpus[usize::from(id.0)].as_mut()
         {
-            vcpu.put_away();
+            vcpu.put_away(&mut self.core);
         }
     }
 
@@ -284,7 +314,16 @@ impl Runner {
                 Stop::Bug("a vCPU cannot be started up")
             })?;
         }
-        match turn::run(&mut self.core, vcpu, until) {
+        let mailbox = vcpu.mailbox();
+        let posts = vcpu.takes_posts();
+        if posts {
+            mailbox.post_at(self.core.local.apic_id);
+        }
+        let over = turn::run(&mut self.core, vcpu, until);
+        if posts {
+            mailbox.withdraw();
+        }
+        match over {
             Over::Later => Ok(()),
             Over::Stop(stop) => Err(stop),
         }

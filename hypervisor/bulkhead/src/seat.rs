@@ -31,6 +31,8 @@ pub(crate) struct Seat {
     pub(crate) report: Report,
     /// Its TSC is not the first core's
     out_of_step: AtomicBool,
+    /// Firmware has adjusted its TSC, which a guest that reads IA32_TSC_ADJUST of the processor would see
+    adjusted: AtomicBool,
 }
 
 static SEATS: Once<Box<[Seat]>> = Once::new();
@@ -51,6 +53,7 @@ pub(crate) fn set(apic_ids: impl Iterator<Item = u32>, vcpus: usize) {
         trace: Ring::new(),
         report: Report::default(),
         out_of_step: AtomicBool::new(false),
+        adjusted: AtomicBool::new(false),
     };
     SEATS.call_once(|| apic_ids.map(seat).collect());
 }
@@ -84,6 +87,16 @@ impl Seat {
     /// Its TSC is another than the first core's.
     pub(crate) fn set_out_of_step(&self) {
         self.out_of_step.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its IA32_TSC_ADJUST is the one that a guest begins with.
+    pub(crate) fn is_unadjusted(&self) -> bool {
+        !self.adjusted.load(Ordering::Relaxed)
+    }
+
+    /// Its IA32_TSC_ADJUST is not zero.
+    pub(crate) fn set_adjusted(&self) {
+        self.adjusted.store(true, Ordering::Relaxed);
     }
 
     /// Tells it to look at a vCPU when it looks next.

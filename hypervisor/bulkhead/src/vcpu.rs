@@ -5,6 +5,7 @@
 mod presence;
 mod report;
 
+use crate::carrier::Carrying;
 use crate::guest::Guest;
 use crate::host::Core;
 use crate::loading::Loading;
@@ -20,11 +21,12 @@ use hw::vmx_ops::{self, CurrentVmcs};
 use presence::{Away, host_state};
 use sched::Id;
 use spec::Ticks;
+use spec::apic::Carrier;
 use spec::cpu::Cr4;
 use spec::state::{Activity, StartState};
 use spec::vmx_controls::SecondaryControls;
 use vm::{Mailbox, Wants};
-use vmx::{Effect, HostState, Pointers, Setup};
+use vmx::{Effect, HostState, Setup};
 
 /// A vCPU that this core runs.
 pub(crate) struct Vcpu {
@@ -50,8 +52,9 @@ pub(crate) struct Vcpu {
     pub(crate) share_version: u32,
     /// How often it has gone to another core
     pub(crate) moves: u64,
+    /// Who carries its local APIC
+    pub(crate) carrying: Carrying,
     away: Box<Away>,
-    pointers: Pointers,
     host: HostState,
     has_vpid: bool,
     /// What cannot wake it while it is halted
@@ -78,14 +81,15 @@ impl Vcpu {
         core: &Core,
         guest: &'static Guest,
         index: u32,
+        carrying: Carrying,
     ) -> Result<Self, String> {
-        let frames = guest
-            .frames
+        let regions = &guest.structures.regions;
+        let region = *regions
             .get(index as usize)
             .ok_or("it has no control structure")?;
         let policy = &guest.vm.policy;
         // SAFETY: in VMX root operation as long as `vtx` is there; each vCPU is made once, with frames of its own.
-        let vmcs = unsafe { CurrentVmcs::new(frames.region) }.map_err(|e| e.to_string())?;
+        let vmcs = unsafe { CurrentVmcs::new(region) }.map_err(|e| e.to_string())?;
         Ok(Self {
             guest,
             software: vm::Vcpu::new(index, policy.cpuid.timer_shift() as u8),
@@ -102,7 +106,7 @@ impl Vcpu {
                 extended: ExtendedState::new(),
                 registers: GuestRegisters::reset_state(rdtscp(guest)),
             }),
-            pointers: frames.pointers,
+            carrying,
             host: host_state(core),
             has_vpid: vtx.has_vpid(),
             deaf: Deaf::default(),
@@ -131,6 +135,7 @@ impl Vcpu {
         self.away.extended.reset();
         self.away.registers = GuestRegisters::reset_state(rdtscp(self.guest));
         self.registers.spec_ctrl = 0;
+        self.carrying.begin();
         match start {
             Some(start) => self.set_up(vtx, start),
             None => Ok(()),
@@ -176,7 +181,7 @@ impl Vcpu {
                 tsc_offset: self.software.tsc_offset(),
                 vpid,
                 host: &self.host,
-                pointers: self.pointers,
+                pointers: self.guest.structures.pointers,
             },
         ));
         self.registers.gprs = start.gprs;
@@ -224,11 +229,42 @@ impl Vcpu {
             .wants(self.guest.vm.mailbox(&self.software), now);
         match self.software.activity {
             Activity::Active => true,
-            Activity::Halted => {
-                wants.interrupt.is_some() && !self.deaf.interrupts || wants.nmi && !self.deaf.nmis
-            }
+            Activity::Halted => self.is_interrupted() || wants.nmi && !self.deaf.nmis,
             Activity::WaitForSipi => wants.start_up.is_some(),
         }
+    }
+
+    /// It has an interrupt for which it would wake up.
+    fn is_interrupted(&self) -> bool {
+        !self.deaf.interrupts && self.software.has_interrupt()
+    }
+
+    /// Ends the sleep of a vCPU to which the processor delivers interrupts, if there is one.
+    pub(crate) fn wake_if_interrupted(&mut self) {
+        if self.software.activity == Activity::Halted && self.is_interrupted() {
+            self.software.activity = Activity::Active;
+        }
+    }
+
+    /// It has executed HLT.
+    pub(crate) fn fall_asleep(&mut self) {
+        self.software.activity = Activity::Halted;
+        if let Some(vmx) = &self.vmx {
+            self.deaf = Deaf {
+                interrupts: !vmx.can_take_interrupt(&self.vmcs),
+                nmis: !vmx.can_take_nmi(&self.vmcs),
+            };
+        }
+    }
+
+    /// What was in the control structure's field for the preemption timer is not known any more.
+    pub(crate) fn forget_timer(&mut self) {
+        self.timer_set = true;
+    }
+
+    /// Where others leave things for it.
+    pub(crate) fn mailbox(&self) -> &'static Mailbox {
+        self.guest.vm.mailbox(&self.software)
     }
 
     /// The vector of a start-up that has come and is not carried out yet.
@@ -250,19 +286,28 @@ impl Vcpu {
     #[inline]
     pub(crate) fn prepare(
         &mut self,
-        core: &Core,
+        core: &mut Core,
         mailbox: &Mailbox,
         now: Ticks,
         limit: Ticks,
     ) -> bool {
+        if self.software.unsettled {
+            self.settle(core, now);
+        }
         let wants = self.software.wants(mailbox, now);
         let Some(vmx) = self.vmx.as_mut() else {
             return false;
         };
         let window = wants.any() && deliver(vmx, &mut self.vmcs, &mut self.software, wants);
+        if self.carrying.now != Carrier::Software {
+            self.hand_over(core);
+        }
         if self.software.activity != Activity::Active {
             return false;
         }
+        let Some(vmx) = self.vmx.as_mut() else {
+            return false;
+        };
         vmx.request_interrupt_window(&mut self.vmcs, window);
         let deadline = core.latest(self.software.deadline());
         let deadline = deadline.map_or(limit, |d| d.min(limit));
@@ -283,13 +328,7 @@ impl Vcpu {
         match effect {
             Effect::None => None,
             Effect::Halt => {
-                self.software.activity = Activity::Halted;
-                if let Some(vmx) = &self.vmx {
-                    self.deaf = Deaf {
-                        interrupts: !vmx.can_take_interrupt(&self.vmcs),
-                        nmis: !vmx.can_take_nmi(&self.vmcs),
-                    };
-                }
+                self.fall_asleep();
                 None
             }
             Effect::SetCr2(address) => {

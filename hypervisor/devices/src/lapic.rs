@@ -80,6 +80,8 @@ pub struct Lapic {
     esr: Esr,
     base: ApicBase,
     bootstrap: bool,
+    /// An EOI that exited has still to be written to the processor's local APIC
+    owes_end: bool,
 }
 
 impl Lapic {
@@ -112,6 +114,7 @@ impl Lapic {
                 ApicBase::EN
             },
             bootstrap,
+            owes_end: false,
         }
     }
 

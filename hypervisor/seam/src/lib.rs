@@ -4,7 +4,7 @@
 //! a trait: whoever calls a chip hands it `now`, read once per exit.
 #![no_std]
 
-use spec::{Gpa, Hpa};
+use spec::{Gpa, Hpa, Vector};
 
 /// Why an access to guest memory or to a chip was not carried out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +72,13 @@ pub trait Kick {
     /// Has the core of the vCPU with this index look into its mailbox soon, whether it runs a guest, is about to, or sleeps.
     /// What was posted before the call is seen after it. Called with chips' locks held, so it must not wait for another core.
     fn kick(&self, vcpu: u32);
+
+    /// Has a core, named by its local APIC id, look at the posted interrupts of the vCPU that it runs: without an exit where it runs that
+    /// vCPU (SDM vol. 3, "Posted-Interrupt Processing"). Must not wait either.
+    fn notify(&self, core: u32);
+
+    /// Raises this vector in the local APIC of a core, named by its id, which is lent to a guest. Must not wait either.
+    fn raise(&self, core: u32, vector: Vector);
 }
 
 impl core::fmt::Debug for dyn Kick + Send + Sync {

@@ -10,7 +10,7 @@ use devices::lapic::{Effect, Ipi};
 use devices::{Delivery, Destination};
 use exits::{Answer, Stop};
 use seam::{GuestMem, SerialLine};
-use spec::Width;
+use spec::{Vector, Width};
 
 /// On whose core something happens: that of the vCPU whose exit is being answered, which looks into its own mailbox before it enters
 /// it again; `None` if the core does something else.
@@ -90,17 +90,38 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
         Ok(())
     }
 
+    /// The guest has ended this interrupt in the local APIC that is lent to it, by a write that has exited.
+    pub fn end_direct(&self, vcpu: &mut Vcpu, vector: Vector) {
+        let effect = vcpu.lapic.end_physical(vector);
+        // At most the I/O APIC is told, which stops no VM.
+        let _ = self.carry(vcpu, effect);
+    }
+
     /// Posts an interrupt to each vCPU that it is for.
     fn deliver(&self, delivery: Delivery, destination: Destination, level: bool, by: By) {
         match delivery {
-            Delivery::Fixed(vector) => self.post_to_all(destination, by, |m| m.post(vector, level)),
+            Delivery::Fixed(vector) => {
+                for (i, m) in self.addressed(destination, by) {
+                    self.send((i, m), by, vector, level);
+                }
+            }
             Delivery::LowestPriority(vector) => {
-                if let Some((i, m)) = self.lowest_priority(destination, by) {
-                    self.posted(i, by, m.post(vector, level));
+                if let Some(to) = self.lowest_priority(destination, by) {
+                    self.send(to, by, vector, level);
                 }
             }
             Delivery::Nmi => self.post_to_all(destination, by, Mailbox::post_nmi),
             Delivery::Smi | Delivery::Init | Delivery::StartUp(_) => {}
+        }
+    }
+
+    /// Gets an interrupt to a vCPU. The one on whose core we are looks into its mailbox before it goes on.
+    #[inline]
+    fn send(&self, (to, mailbox): (u32, &Mailbox), by: By, vector: Vector, level: bool) {
+        if by == Some(to) {
+            let _ = mailbox.post(vector, level);
+        } else if mailbox.send(vector, level, &*self.kick) {
+            self.kick.kick(to);
         }
     }
 
@@ -167,6 +188,14 @@ fn candidates(destination: Destination, count: usize) -> Range<usize> {
 pub(crate) fn done(r: Result<(), Stop>) -> Answer {
     match r {
         Ok(()) => Answer::Advance,
+        Err(stop) => Answer::Stop(stop),
+    }
+}
+
+/// The same for one that RIP is past already.
+pub(crate) fn already_done(r: Result<(), Stop>) -> Answer {
+    match r {
+        Ok(()) => Answer::Retry,
         Err(stop) => Answer::Stop(stop),
     }
 }

@@ -1,12 +1,46 @@
 //! What others have for a vCPU: the one way in which another core, or a chip, reaches it.
 
+use core::hint::spin_loop;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use devices::lapic::Address;
 use devices::{Destination, Lapic};
+use seam::Kick;
 use spec::Vector;
 
 /// A bit for each vector.
 type Vectors = [AtomicU64; 4];
+
+/// How an edge-triggered interrupt gets to a vCPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Route {
+    /// It waits in the mailbox, and the vCPU's core is kicked.
+    Kick,
+    /// It waits in the descriptor, and this core's processor is notified.
+    Post(u32),
+    /// It is raised in this core's local APIC.
+    Raise(u32),
+}
+
+impl Route {
+    const fn pack(self) -> u64 {
+        match self {
+            Route::Kick => 0,
+            Route::Post(core) => 1 << 32 | core as u64,
+            Route::Raise(core) => 2 << 32 | core as u64,
+        }
+    }
+
+    const fn unpack(word: u64) -> Self {
+        match word >> 32 {
+            1 => Route::Post(word as u32),
+            2 => Route::Raise(word as u32),
+            _ => Route::Kick,
+        }
+    }
+}
+
+/// Vectors below this one are not raised from elsewhere: one that came late would look like an exception to the hypervisor.
+const FIRST_RAISED: Vector = Vector(32);
 
 /// What is not a vector, in one word, so that the order of these is kept: INIT forgets what came before it, an NMI and a
 /// start-up stay beside an INIT that came before them.
@@ -20,16 +54,26 @@ mod signal {
 
 /// Pending interrupts of one vCPU, until its core takes them into its local APIC. On cache lines of its own, for the core
 /// looks at it before each entry.
+///
+/// The first 64 bytes are a posted-interrupt descriptor: the processor takes edge-triggered interrupts out of there by itself while it
+/// runs the vCPU (SDM vol. 3, "Posted-Interrupt Processing").
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub struct Mailbox {
+    /// One bit says both that there is a request and how it was triggered, so that no two words have to agree.
+    edge: Vectors,
+    /// Bit 0: the processor has been notified of what is in `edge`, or is about to be
+    outstanding: AtomicU64,
+    reserved: [u64; 3],
     /// Something is here: the one word that the vCPU's core looks at before each entry
     any: AtomicBool,
     /// As in [`signal`]
     signals: AtomicU32,
-    /// One bit says both that there is a request and how it was triggered, so that no two words have to agree.
-    edge: Vectors,
     level: Vectors,
+    /// How an edge-triggered interrupt gets to the vCPU: [`Route`], packed
+    route: AtomicU64,
+    /// How many are about to raise an interrupt in a local APIC that is lent to the vCPU
+    senders: AtomicU32,
     /// What the vCPU's local APIC answers to, packed; its core tells of each change
     address: AtomicU64,
 }
@@ -49,17 +93,23 @@ impl Mailbox {
     /// The empty mailbox of the vCPU with this index, which is its APIC id, as its APIC is after reset.
     pub(crate) fn new(index: u32) -> Self {
         Self {
+            edge: Vectors::default(),
+            outstanding: AtomicU64::new(0),
+            reserved: [0; 3],
             any: AtomicBool::new(false),
             signals: AtomicU32::new(0),
-            edge: Vectors::default(),
             level: Vectors::default(),
+            route: AtomicU64::new(Route::Kick.pack()),
+            senders: AtomicU32::new(0),
             address: AtomicU64::new(Lapic::new(index, index == 0, 0).address().pack()),
         }
     }
 
     /// Empties it while its vCPU is at rest; as after [`Mailbox::new`].
     pub(crate) fn reset(&self, index: u32) {
+        self.withdraw();
         self.any.swap(false, Ordering::Acquire);
+        self.outstanding.store(0, Ordering::Relaxed);
         self.signals.store(0, Ordering::Relaxed);
         for word in self.edge.iter().chain(&self.level) {
             word.store(0, Ordering::Relaxed);
@@ -74,6 +124,83 @@ impl Mailbox {
         let vectors = if level { &self.level } else { &self.edge };
         vectors[usize::from(vector.0 >> 6)].fetch_or(1 << (vector.0 & 63), Ordering::Relaxed);
         self.posted()
+    }
+
+    /// Gets an interrupt to the vCPU the way that its core has named. Says whether that core has to be kicked.
+    #[must_use]
+    pub(crate) fn send(&self, vector: Vector, level: bool, ways: &dyn Kick) -> bool {
+        if level {
+            return self.post(vector, level);
+        }
+        match self.route() {
+            Route::Post(_) => self.notify(vector, ways),
+            Route::Raise(_) if vector >= FIRST_RAISED && self.raise(vector, ways) => false,
+            _ => self.post(vector, level),
+        }
+    }
+
+    /// Leaves an edge-triggered interrupt where the processor finds it.
+    fn notify(&self, vector: Vector, ways: &dyn Kick) -> bool {
+        let word = &self.edge[usize::from(vector.0 >> 6)];
+        word.fetch_or(1 << (vector.0 & 63), Ordering::SeqCst);
+        if self.outstanding.swap(1, Ordering::SeqCst) != 0 {
+            // Whoever has set it tells, after having looked at the route as below.
+            return false;
+        }
+        // The vCPU may have left its core meanwhile: either we see that, or its core sees the bit in `withdraw`.
+        match self.route() {
+            Route::Post(core) => {
+                ways.notify(core);
+                false
+            }
+            _ => self.posted(),
+        }
+    }
+
+    /// Raises an interrupt in the local APIC that is lent to the vCPU, if it still is.
+    fn raise(&self, vector: Vector, ways: &dyn Kick) -> bool {
+        self.senders.fetch_add(1, Ordering::SeqCst);
+        // Looked at again: from here on `withdraw` waits for us.
+        let lent = if let Route::Raise(core) = self.route() {
+            ways.raise(core, vector);
+            true
+        } else {
+            false
+        };
+        self.senders.fetch_sub(1, Ordering::SeqCst);
+        lent
+    }
+
+    /// From now on edge-triggered interrupts are posted to the processor of this core, by its local APIC id, which is about to enter the
+    /// vCPU. Only its core calls this and the next two.
+    pub fn post_at(&self, core: u32) {
+        self.set_route(Route::Post(core));
+    }
+
+    /// From now on edge-triggered interrupts are raised in the local APIC of this core, by its id, which is lent to the vCPU.
+    pub fn raise_at(&self, core: u32) {
+        self.set_route(Route::Raise(core));
+    }
+
+    /// From now on interrupts wait here again, and the vCPU's core is kicked. Nobody raises one any more when this returns.
+    pub fn withdraw(&self) {
+        self.set_route(Route::Kick);
+        while self.senders.load(Ordering::SeqCst) != 0 {
+            // They are a few instructions from their end, in root operation, where nothing but an NMI's short handler delays them.
+            spin_loop();
+        }
+    }
+
+    fn set_route(&self, route: Route) {
+        self.route.store(route.pack(), Ordering::SeqCst);
+        // What was posted while another route was in force waits for nobody.
+        if self.outstanding.load(Ordering::SeqCst) != 0 {
+            self.any.swap(true, Ordering::AcqRel);
+        }
+    }
+
+    fn route(&self) -> Route {
+        Route::unpack(self.route.load(Ordering::SeqCst))
     }
 
     /// Leaves an NMI here.
@@ -126,6 +253,10 @@ impl Mailbox {
         // Cleared first: what is posted while we look sets it again. A swap, since only one that reads what a poster
         // stored is sure to see what that poster had left before.
         self.any.swap(false, Ordering::AcqRel);
+        if self.outstanding.load(Ordering::Relaxed) != 0 {
+            // Before the vectors, for the same reason: whoever leaves one from here on notifies again.
+            self.outstanding.swap(0, Ordering::AcqRel);
+        }
         // Swapped only if something is there, for that costs as much as all that follows.
         let signals = if self.signals.load(Ordering::Relaxed) == 0 {
             0

@@ -10,6 +10,7 @@ use spec::cpu::Gprs;
 use spec::{Msr, Ticks, msr};
 
 const SVR: Msr = Msr(msr::X2APIC_FIRST.0 + register::SVR as u32);
+const LVT_TIMER: Msr = Msr(msr::X2APIC_FIRST.0 + register::LVT_TIMER as u32);
 const X2APIC: core::ops::RangeInclusive<u32> = msr::X2APIC_FIRST.0..=msr::X2APIC_LAST.0;
 
 impl<M: GuestMem, L: SerialLine> Vm<M, L> {
@@ -46,6 +47,7 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
                         // Whether it takes interrupts, which is all that can change of what it answers to.
                         self.publish(vcpu);
                     }
+                    vcpu.unsettled |= m == SVR || m == LVT_TIMER;
                     done(self.carry(vcpu, effect))
                 }
                 Err(_) => Answer::Inject(Event::GP0),
@@ -53,6 +55,7 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
             msr::APIC_BASE => match vcpu.lapic.set_base_msr(value) {
                 Ok(()) => {
                     self.publish(vcpu);
+                    vcpu.unsettled = true;
                     Answer::Advance
                 }
                 Err(_) => Answer::Inject(Event::GP0),
@@ -88,6 +91,7 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
 
 fn shift_time(vcpu: &mut Vcpu, offset: u64, now: Ticks) -> Answer {
     vcpu.tsc_offset = offset;
+    vcpu.unsettled = true;
     vcpu.lapic.set_tsc_offset(offset, now);
     Answer::Write(SystemWrite::TscOffset(offset))
 }

@@ -1,6 +1,6 @@
 //! One exit in, one answer out.
 
-use crate::interrupts::done;
+use crate::interrupts::{already_done, done};
 use crate::{Vcpu, Vm, control};
 use devices::lapic::Mode;
 use exits::{Answer, Event, Exit, Stop, SystemWrite};
@@ -57,8 +57,13 @@ pub fn step<M: GuestMem, L: SerialLine>(
             error_code,
             qualification,
         } => Answer::Inject(reflected(*vector, *error_code, *qualification)),
-        Exit::VirtualizedEoi(_) | Exit::ApicWrite(_) => {
-            Answer::Stop(Stop::Bug("no local APIC is carried by the processor"))
+        Exit::VirtualizedEoi(vector) => {
+            let effect = vcpu.lapic.end_virtualized(*vector);
+            already_done(vm.carry(vcpu, effect))
+        }
+        Exit::ApicWrite(register) => {
+            let effect = vcpu.lapic.apic_write(*register);
+            already_done(vm.carry(vcpu, effect))
         }
         Exit::TripleFault => Answer::Stop(Stop::TripleFault),
         Exit::TaskSwitch => Answer::Stop(Stop::Unsupported("hardware task switch")),

@@ -13,6 +13,7 @@ mod ports;
 mod processors;
 mod promise;
 mod property;
+mod routes;
 mod start;
 #[cfg(feature = "statistics")]
 mod statistics;

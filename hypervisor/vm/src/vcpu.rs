@@ -2,6 +2,7 @@
 
 use crate::{Mailbox, mailbox::Taken};
 use devices::Lapic;
+use spec::apic::Carrier;
 use spec::state::Activity;
 use spec::{Ticks, Vector};
 
@@ -18,6 +19,8 @@ pub struct Vcpu {
     pub(crate) nmi: bool,
     /// Local APIC
     pub lapic: Lapic,
+    /// What may carry the local APIC has changed, or could have: its owner looks before it enters the vCPU again, and clears this
+    pub unsettled: bool,
     /// The guest's TSC is the host's plus this, modulo 2^64
     pub(crate) tsc_offset: u64,
     /// IA32_TSC_ADJUST
@@ -42,7 +45,7 @@ pub struct Vcpu {
 pub struct Wants {
     /// Deliver an NMI, and tell [`Vcpu::nmi_taken`]
     pub nmi: bool,
-    /// Deliver this interrupt, and tell [`Vcpu::taken`]
+    /// Deliver this interrupt, and tell [`Vcpu::taken`]; none where the processor does that
     pub interrupt: Option<Vector>,
     /// Load the state of [`crate::Vm::start_up`] with this vector, and tell [`Vcpu::started_up`]
     pub start_up: Option<u8>,
@@ -70,6 +73,7 @@ impl Vcpu {
             },
             nmi: false,
             lapic: Lapic::new(index, index == 0, clock_shift),
+            unsettled: false,
             tsc_offset: 0,
             tsc_adjust: 0,
             osxsave: false,
@@ -102,9 +106,19 @@ impl Vcpu {
         }
         Wants {
             nmi: self.nmi,
-            interrupt: self.lapic.deliverable(),
+            interrupt: match self.lapic.carrier() {
+                Carrier::Software => self.lapic.deliverable(),
+                Carrier::Accelerated | Carrier::Direct => None,
+            },
             start_up: None,
         }
+    }
+
+    /// Whether its local APIC has an interrupt for it, whoever carries that.
+    #[inline]
+    #[must_use]
+    pub fn has_interrupt(&self) -> bool {
+        self.lapic.deliverable().is_some()
     }
 
     fn signals(&mut self, taken: Taken) {
@@ -123,6 +137,7 @@ impl Vcpu {
     /// what software keeps of registers that INIT clears.
     fn init(&mut self) {
         self.activity = Activity::WaitForSipi;
+        self.unsettled = true;
         self.start_up = None;
         self.nmi = false;
         self.osxsave = false;

@@ -78,6 +78,8 @@ fn every_exit() -> Vec<Exit> {
         Exit::TimerExpired,
         Exit::HostInterrupt(Vector(0x20)),
         Exit::HostNmi,
+        Exit::VirtualizedEoi(Vector(0x51)),
+        Exit::ApicWrite(0x3f),
         Exit::TripleFault,
         Exit::TaskSwitch,
         Exit::EntryFailed(33),
@@ -91,6 +93,7 @@ fn every_exit() -> Vec<Exit> {
             Exit::Hypercall | Exit::Hlt | Exit::CacheFlush | Exit::Undefined => {}
             Exit::Forbidden | Exit::Exception { .. } | Exit::InterruptWindow => {}
             Exit::NmiWindow | Exit::TimerExpired | Exit::HostInterrupt(_) | Exit::HostNmi => {}
+            Exit::VirtualizedEoi(_) | Exit::ApicWrite(_) => {}
             Exit::TripleFault | Exit::TaskSwitch | Exit::EntryFailed(_) | Exit::Unknown(_) => {}
         }
     }

@@ -52,6 +52,13 @@ impl MsrBitmap {
         true
     }
 
+    /// Has writes exit again.
+    pub fn deny_write(&mut self, msr: Msr) {
+        if let Some((byte, bit)) = Self::place(msr) {
+            self.0[byte + Self::WRITE] |= bit;
+        }
+    }
+
     /// Whether a read exits.
     #[must_use]
     pub fn read_exits(&self, msr: Msr) -> bool {
@@ -105,6 +112,9 @@ mod tests {
             assert!(bitmap.allow(Msr(msr), false, true));
             expected[2048 + byte] &= !(1 << bit);
             assert_eq!(bitmap.bytes(), &expected, "write of {msr:#x}");
+
+            bitmap.deny_write(Msr(msr));
+            assert!(!bitmap.read_exits(Msr(msr)) && bitmap.write_exits(Msr(msr)));
         }
     }
 

@@ -11,6 +11,7 @@ use hw::extended_state::ExtendedState;
 use hw::guest_msrs::GuestRegisters;
 use hw::vmx_ops;
 use spec::PAGE_SIZE;
+use spec::apic::Carrier;
 use vmx::HostState;
 
 /// Registers that no VM entry loads, while the core runs another vCPU.
@@ -47,8 +48,11 @@ impl Vcpu {
         Ok(())
     }
 
-    /// Takes out of the core what no VM exit saves.
-    pub(crate) fn put_away(&mut self) {
+    /// Takes out of the core what no VM exit saves, and has its local APIC back, if that is lent.
+    pub(crate) fn put_away(&mut self, core: &mut Core) {
+        if self.carrying.now == Carrier::Direct {
+            self.retrieve(core, hw::tsc::now());
+        }
         // SAFETY: the core holds this vCPU's registers, which nothing of ours has touched since.
         unsafe {
             self.away.registers.save();

@@ -105,14 +105,26 @@ impl Lapic {
         }
     }
 
+    /// Whether an interrupt is in service, as far as is known without asking the processor's own local APIC.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        let highest = match self.carried {
+            Carried::Page(page) => page.vectors(register::ISR).highest(),
+            Carried::Software | Carried::Processor => self.isr.highest(),
+        };
+        highest != 0
+    }
+
+    /// Whether an EOI of the guest has exited that is still to be written to the processor's local APIC, of which the owner tells by
+    /// [`Lapic::end_physical`]. Asked once.
+    pub fn take_owed_end(&mut self) -> bool {
+        core::mem::take(&mut self.owes_end)
+    }
+
     /// What keeps the processor's own local APIC from being lent to the guest, or from staying so; `None`: nothing.
     #[must_use]
     pub fn why_not_direct(&self) -> Option<&'static str> {
         let timer = self.lvt.timer();
-        let serving = match self.carried {
-            Carried::Page(page) => page.vectors(register::ISR).highest(),
-            _ => self.isr.highest(),
-        };
         Some(if self.mode != Mode::X2Apic {
             "the guest keeps xAPIC mode"
         } else if !self.is_enabled() {
@@ -126,7 +138,7 @@ impl Lapic {
             "the local APIC timer's vector is an exception's"
         } else if self.timer.tsc_offset() != 0 {
             "the guest's TSC is not the host's"
-        } else if serving != 0 {
+        } else if self.is_serving() {
             "an interrupt is in service"
         } else {
             return None;

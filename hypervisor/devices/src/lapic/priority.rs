@@ -78,6 +78,10 @@ impl Lapic {
     /// "Signaling Interrupt Servicing Completion": the highest in service ends.
     #[inline]
     pub(super) fn end_of_interrupt(&mut self) -> Effect {
+        if self.carried == Carried::Processor {
+            self.owes_end = true;
+            return Effect::None;
+        }
         if !self.is_software() {
             // The processor would not know what is in service now: whoever lends the page anew tells it.
             self.take_from_page();

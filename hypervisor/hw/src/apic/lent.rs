@@ -221,7 +221,8 @@ fn remove(set: &mut VectorSet, vector: Vector) {
     set[word] &= !bit;
 }
 
-fn vectors(set: &VectorSet) -> impl Iterator<Item = Vector> {
+/// The vectors in a set, the lowest first.
+pub fn vectors(set: &VectorSet) -> impl Iterator<Item = Vector> {
     (0..=u8::MAX).map(Vector).filter(|&v| contains(set, v))
 }
 

@@ -123,18 +123,38 @@ fn host(leaf: u32, subleaf: u32) -> [u32; 4] {
     }
 }
 
-/// How often the core of each vCPU was kicked.
+/// How often the core of each vCPU was kicked; and by core, how often it was notified, and what was raised in its local APIC.
 #[derive(Clone, Debug)]
-pub(crate) struct Kicks(Arc<[AtomicUsize]>);
+pub(crate) struct Kicks {
+    kicks: Arc<[AtomicUsize]>,
+    told: Arc<Mutex<Vec<Told>>>,
+}
+
+/// What a core was told without a kick.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Told {
+    /// It has posted interrupts.
+    Notified(u32),
+    /// This vector was raised in its local APIC.
+    Raised(u32, u8),
+}
 
 impl Kicks {
     fn new(vcpus: u8) -> Self {
-        Self((0..vcpus).map(|_| AtomicUsize::new(0)).collect())
+        Self {
+            kicks: (0..vcpus).map(|_| AtomicUsize::new(0)).collect(),
+            told: Arc::default(),
+        }
+    }
+
+    /// What cores were told without a kick since the last call of this.
+    pub(crate) fn take_told(&self) -> Vec<Told> {
+        core::mem::take(&mut self.told.lock().unwrap())
     }
 
     /// How often since the last call of this, for each vCPU.
     pub(crate) fn take(&self) -> Vec<usize> {
-        self.0
+        self.kicks
             .iter()
             .map(|n| n.swap(0, Ordering::Relaxed))
             .collect()
@@ -143,7 +163,15 @@ impl Kicks {
 
 impl Kick for Kicks {
     fn kick(&self, vcpu: u32) {
-        self.0[vcpu as usize].fetch_add(1, Ordering::Relaxed);
+        self.kicks[vcpu as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn notify(&self, core: u32) {
+        self.told.lock().unwrap().push(Told::Notified(core));
+    }
+
+    fn raise(&self, core: u32, vector: Vector) {
+        self.told.lock().unwrap().push(Told::Raised(core, vector.0));
     }
 }
 

@@ -1,0 +1,118 @@
+//! What the processor reads by itself for the vCPUs of a VM: control structures, bitmaps, virtual-APIC pages.
+
+use crate::seat::{self, Seat};
+use crate::vtx::VtX;
+use alloc::boxed::Box;
+use alloc::string::String;
+use devices::lapic::VirtualApicPage;
+use platform::MsrPolicy;
+use platform::apic;
+use platform::msr::Rights;
+use seam::TableMem;
+use spec::apic::{Carrier, register};
+use spec::ept::Eptp;
+use spec::memory_type::MemoryType;
+use spec::{Hpa, Msr, msr};
+use vmx::{MsrBitmap, Pointers};
+
+const EOI: Msr = Msr(msr::X2APIC_FIRST.0 + register::EOI as u32);
+
+/// Frames of a VM, and what it has for each of its vCPUs, by index.
+pub(crate) struct Structures {
+    /// As a vCPU begins: with the local APIC in software
+    pub(crate) pointers: Pointers,
+    /// MSR bitmap of a vCPU whose local APIC is accelerated
+    pub(crate) accelerated: Option<Hpa>,
+    /// MSR bitmaps of one to which the local APIC is lent
+    pub(crate) direct: Direct,
+    /// Control structures
+    pub(crate) regions: Box<[Hpa]>,
+    /// Virtual-APIC pages, where the processor can use them
+    pub(crate) pages: &'static [VirtualApicPage],
+}
+
+/// The two bitmaps of a vCPU to which the local APIC is lent.
+#[derive(Clone, Copy)]
+pub(crate) struct Direct {
+    /// The guest ends its interrupts by itself
+    pub(crate) usual: Hpa,
+    /// Ends exit: one of them is to be told to the I/O APIC
+    pub(crate) ends_exit: Hpa,
+}
+
+impl Structures {
+    /// Takes and fills them for `vcpus` vCPUs.
+    ///
+    /// # Errors
+    /// What the machine does not have, in words.
+    pub(crate) fn new(
+        vtx: &mut VtX,
+        policy: &MsrPolicy,
+        nested: Hpa,
+        vcpus: u32,
+    ) -> Result<Self, String> {
+        let software = granted(policy, Carrier::Software)?;
+        let accelerates = vtx.capabilities.has_accelerated_apic();
+        let accelerated = accelerates
+            .then(|| bitmap(vtx, granted(policy, Carrier::Accelerated)?.bytes()))
+            .transpose()?;
+        let usual = granted(policy, Carrier::Direct)?;
+        let mut ends_exit = usual.clone();
+        ends_exit.deny_write(EOI);
+        let io = vmx::IoBitmaps::new();
+        let (a, b) = io.bytes().split_at(vmx::IoBitmaps::B);
+        let pages = if accelerates { vcpus } else { 0 };
+        Ok(Self {
+            pointers: Pointers {
+                eptp: Eptp::new(nested, MemoryType::WriteBack, false),
+                msr_bitmap: bitmap(vtx, software.bytes())?,
+                io_bitmap_a: bitmap(vtx, a)?,
+                io_bitmap_b: bitmap(vtx, b)?,
+            },
+            accelerated,
+            direct: Direct {
+                usual: bitmap(vtx, usual.bytes())?,
+                ends_exit: bitmap(vtx, ends_exit.bytes())?,
+            },
+            regions: (0..vcpus).map(|_| vtx.region()).collect::<Result<_, _>>()?,
+            pages: Box::leak((0..pages).map(|_| VirtualApicPage::new()).collect()),
+        })
+    }
+}
+
+fn bitmap(vtx: &mut VtX, bytes: &[u8]) -> Result<Hpa, String> {
+    let frame = vtx.memory.alloc().ok_or("no frame is left for bitmaps")?;
+    if !vtx.memory.fill(frame, bytes) {
+        return Err("a frame lies outside memory".into());
+    }
+    Ok(frame)
+}
+
+/// What a guest may touch without an exit while its local APIC is carried so: what the policy names, and what that carrier grants.
+fn granted(policy: &MsrPolicy, carrier: Carrier) -> Result<MsrBitmap, String> {
+    let mut bitmap = MsrBitmap::new();
+    let mut allow = |msr: Msr, rights: Rights| {
+        let (read, write) = (
+            rights.contains(Rights::READ),
+            rights.contains(Rights::WRITE),
+        );
+        if bitmap.allow(msr, read, write) {
+            Ok(())
+        } else {
+            Err(alloc::format!("{msr:?} cannot be direct"))
+        }
+    };
+    for (msr, rights) in policy.direct() {
+        allow(msr, rights)?;
+    }
+    // It reads the processor's own, on whichever core that is.
+    let adjusted = !seat::all().iter().all(Seat::is_unadjusted);
+    for grant in apic::grants(carrier) {
+        for number in grant.first.0..=grant.last.0 {
+            if !(adjusted && Msr(number) == msr::TSC_ADJUST) {
+                allow(Msr(number), grant.rights)?;
+            }
+        }
+    }
+    Ok(bitmap)
+}
