@@ -15,7 +15,7 @@ const PATIENCE: u32 = 100_000;
 /// Sends an NMI to a core that runs our code, where it is a kick and no more. What this core wrote before is seen by then.
 ///
 /// This and the other three may be called at any time in root operation with interrupts off. They do nothing before
-/// [`LocalApic::take`], which another core must not have been started before.
+/// [`super::LocalApic::take`], which another core must not have been started before.
 pub fn send_nmi(apic_id: u32) {
     send(apic_id, command(delivery::NMI, 0));
 }
