@@ -2,11 +2,15 @@ extern crate std;
 
 mod access;
 mod any_sequence;
+mod carriers;
 mod errors;
 mod ipi;
+mod lending;
 mod linux;
+mod machine;
 mod modes;
 mod priority;
+mod processor;
 mod receivers;
 mod timer;
 mod timer_model;

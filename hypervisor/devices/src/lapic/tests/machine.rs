@@ -1,0 +1,272 @@
+//! A guest's local APIC as a core runs it: the model, the processor, and the owner that follows the one with the other.
+
+use super::processor::{Physical, Virtual};
+use super::*;
+use spec::apic::Carrier;
+
+pub(super) const CARRIERS: [Carrier; 3] =
+    [Carrier::Software, Carrier::Accelerated, Carrier::Direct];
+
+pub(super) struct Machine {
+    pub(super) apic: Lapic,
+    /// What the owner would like, and whether the processor has a virtual-APIC page
+    best: Carrier,
+    accelerated: bool,
+    pub(super) now: Ticks,
+    /// What the processor is set up for
+    runs: Carrier,
+    virtual_apic: Virtual,
+    physical: Physical,
+    /// The guest's EOI and its reads of TMR exit for a level-triggered interrupt in flight.
+    withheld: bool,
+    /// VM exits
+    pub(super) exits: u64,
+}
+
+impl Machine {
+    pub(super) fn new(apic: Lapic, best: Carrier) -> Self {
+        let mut machine = Self {
+            apic,
+            best,
+            accelerated: true,
+            now: NOW,
+            runs: Carrier::Software,
+            virtual_apic: Virtual::new(),
+            physical: Physical::IDLE,
+            withheld: false,
+            exits: 0,
+        };
+        machine.enter();
+        machine
+    }
+
+    /// In x2APIC mode, enabled by software, with the timer in TSC-deadline mode and masked: what all three can carry.
+    pub(super) fn ready(best: Carrier) -> Self {
+        let mut apic = x2apic(0);
+        put(&mut apic, register::LVT_TIMER, 0x5_0000);
+        let machine = Self::new(apic, best);
+        assert_eq!(machine.apic.carrier(), best);
+        machine
+    }
+
+    pub(super) fn carry(&mut self, best: Carrier, accelerated: bool) {
+        (self.best, self.accelerated) = (best, accelerated);
+        self.exit(|_, _| ());
+    }
+
+    /// A VM exit, what the hypervisor does on it, and the entry.
+    fn exit<T>(&mut self, handle: impl FnOnce(&mut Lapic, Ticks) -> T) -> T {
+        self.exits += 1;
+        let answer = handle(&mut self.apic, self.now);
+        self.enter();
+        answer
+    }
+
+    fn enter(&mut self) {
+        self.apic.expire(self.now);
+        if self.apic.carrier() != self.runs {
+            // INIT, or disabled: it went back to the software by itself, and what the processor holds is nobody's.
+            assert_eq!(self.apic.carrier(), Carrier::Software);
+            let _ = self.physical.drain();
+            self.runs = Carrier::Software;
+        }
+        if self.apic.suits(self.best, self.accelerated) != self.runs {
+            self.take_back();
+            let suits = self.apic.suits(self.best, self.accelerated);
+            match suits {
+                Carrier::Software => {}
+                Carrier::Accelerated => {
+                    let (status, exits) = self.apic.lend_to_page(self.virtual_apic.page);
+                    self.virtual_apic.load(status, exits);
+                }
+                Carrier::Direct => {
+                    self.physical = Physical::lent(self.apic.lend_to_processor(), self.now);
+                }
+            }
+            self.runs = suits;
+        }
+        match self.runs {
+            Carrier::Software => {}
+            Carrier::Accelerated => {
+                if self.apic.has_requests() {
+                    let handed = self.apic.hand_over();
+                    self.virtual_apic.request(handed.requesting);
+                    if let Some(exits) = handed.eoi_exits {
+                        assert_ne!(self.virtual_apic.exits, exits, "told though the same");
+                        self.virtual_apic.exits = exits;
+                    }
+                }
+                self.virtual_apic.enter();
+            }
+            Carrier::Direct => {
+                self.physical.program(self.apic.programmed());
+                for (i, word) in self.apic.take_requests().into_iter().enumerate() {
+                    for bit in (0..64).filter(|bit| word >> bit & 1 == 1) {
+                        self.physical.irr.set((64 * i + bit) as u8);
+                    }
+                }
+                self.withheld = self.apic.has_level_in_flight();
+            }
+        }
+        assert!(self.runs == Carrier::Software || !self.apic.has_requests());
+    }
+
+    fn take_back(&mut self) {
+        match self.runs {
+            Carrier::Software => {}
+            Carrier::Accelerated => self.apic.take_from_page(),
+            Carrier::Direct => {
+                let state = self.physical.drain();
+                self.apic.take_from_processor(state, self.now);
+            }
+        }
+        self.runs = Carrier::Software;
+    }
+
+    /// The guest writes a register, in whichever mode its APIC is.
+    pub(super) fn write(&mut self, number: u8, value: u64) -> Result<Effect, AccessError> {
+        let none = Ok(Effect::None);
+        match (self.runs, number) {
+            (Carrier::Accelerated, register::TPR) => self.virtual_apic.tpr(value as u8),
+            (Carrier::Accelerated, register::SELF_IPI) => {
+                if !self.virtual_apic.self_ipi(value as u8) {
+                    return Ok(self.exit(|apic, _| apic.apic_write(register::SELF_IPI)));
+                }
+            }
+            (Carrier::Accelerated, register::EOI) => {
+                if let Some(vector) = self.virtual_apic.eoi() {
+                    return Ok(self.exit(|apic, _| apic.end_virtualized(vector)));
+                }
+            }
+            (Carrier::Direct, register::TPR) => self.physical.tpr = value as u8,
+            (Carrier::Direct, register::SELF_IPI) => {
+                assert!(value >= 16, "logged where the guest does not see it");
+                self.physical.irr.set(value as u8);
+            }
+            (Carrier::Direct, register::EOI) => {
+                let ended = self.physical.eoi();
+                if self.withheld
+                    && let Some(vector) = ended
+                {
+                    return Ok(self.exit(|apic, _| apic.end_physical(vector)));
+                }
+            }
+            _ => {
+                return self.exit(|apic, now| match apic.mode() {
+                    Mode::X2Apic => apic.write_msr(msr(number), value, now),
+                    _ => apic.write_mmio(u16::from(number) << 4, Width::B4, value, now),
+                });
+            }
+        }
+        none
+    }
+
+    /// The guest reads a register: 0 where there is none.
+    pub(super) fn read(&mut self, number: u8) -> u64 {
+        match (self.runs, number) {
+            (
+                Carrier::Accelerated,
+                register::TPR | register::PPR | register::ISR..register::ESR,
+            ) => {
+                let value = self.virtual_apic.page.get(number).into();
+                let model = self.apic.read_msr(msr(number), self.now);
+                assert_eq!(model, Ok(value), "through the page and through an exit");
+                value
+            }
+            (Carrier::Direct, register::TPR) => self.physical.tpr.into(),
+            (Carrier::Direct, register::PPR) => self.physical.ppr().into(),
+            (Carrier::Direct, register::ISR..register::TMR) => {
+                self.physical.isr.register(number - register::ISR).into()
+            }
+            (Carrier::Direct, register::IRR..register::ESR) => {
+                self.physical.irr.register(number - register::IRR).into()
+            }
+            (Carrier::Direct, register::TMR..register::IRR) if !self.withheld => 0,
+            (Carrier::Direct, register::TIMER_INITIAL | register::TIMER_CURRENT) => 0,
+            _ => match self.apic.mode() {
+                Mode::X2Apic => self.apic.read_msr(msr(number), self.now),
+                _ => self
+                    .apic
+                    .read_mmio(u16::from(number) << 4, Width::B4, self.now),
+            }
+            .unwrap_or(0),
+        }
+    }
+
+    /// The guest writes IA32_APIC_BASE; whether it may.
+    pub(super) fn base(&mut self, value: u64) -> bool {
+        self.exit(|apic, _| apic.set_base_msr(value)).is_ok()
+    }
+
+    pub(super) fn set_deadline(&mut self, value: u64) {
+        if self.runs == Carrier::Direct {
+            self.physical.set_deadline(value, self.now);
+        } else {
+            self.exit(|apic, now| apic.set_tsc_deadline(value, now));
+        }
+    }
+
+    pub(super) fn deadline(&self) -> u64 {
+        match self.runs {
+            Carrier::Direct => self.physical.deadline,
+            _ => self.apic.tsc_deadline(self.now),
+        }
+    }
+
+    pub(super) fn set_offset(&mut self, offset: u64) {
+        self.exit(|apic, now| apic.set_tsc_offset(offset, now));
+    }
+
+    /// Time passes, and nothing exits but for the timer.
+    pub(super) fn pass(&mut self, ticks: u64) {
+        self.now = self.now.after(Ticks(ticks));
+        if self.runs == Carrier::Direct {
+            assert_eq!(self.apic.next_deadline(), None);
+            self.physical.tick(self.now);
+        } else if self.apic.next_deadline().is_some_and(|at| at <= self.now) {
+            self.exit(|_, _| ());
+        }
+    }
+
+    /// The guest can take an interrupt: which one it takes.
+    pub(super) fn take(&mut self) -> Option<Vector> {
+        match self.runs {
+            Carrier::Accelerated => self.virtual_apic.deliver(),
+            Carrier::Direct => self.physical.deliver(),
+            Carrier::Software => {
+                // The interrupt window
+                self.exit(|_, _| ());
+                let vector = self.apic.deliverable()?;
+                self.apic.acknowledge(vector);
+                Some(vector)
+            }
+        }
+    }
+
+    /// An interrupt from outside, through the hypervisor; whether it was taken in.
+    pub(super) fn outside(&mut self, vector: u8, level: bool) -> bool {
+        let (taken, wakes, carrier) = self.exit(|apic, _| {
+            apic.accept(Vector(vector), level);
+            (apic.is_enabled(), apic.deliverable(), apic.carrier())
+        });
+        if self.apic.carrier() == carrier {
+            assert_eq!(wakes, self.apic.deliverable(), "requests that wait count");
+        }
+        taken
+    }
+
+    /// An edge-triggered interrupt from outside, past the hypervisor where that can be.
+    pub(super) fn post(&mut self, vector: u8) {
+        match self.runs {
+            Carrier::Accelerated => self.virtual_apic.posted(vector),
+            Carrier::Direct => self.physical.irr.set(vector),
+            Carrier::Software => {
+                self.outside(vector, false);
+            }
+        }
+    }
+
+    pub(super) fn init(&mut self) {
+        self.exit(|apic, _| apic.init());
+    }
+}
