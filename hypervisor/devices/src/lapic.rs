@@ -4,8 +4,10 @@
 //! what it asks of its own vCPU shows in [`Lapic::deliverable`] and [`Lapic::next_deadline`], which the owner
 //! reads before each entry.
 
+mod accelerated;
 mod address;
 mod carried;
+mod direct;
 mod icr;
 mod lvt;
 mod page;
@@ -16,8 +18,9 @@ mod tests;
 mod timer;
 mod vectors;
 
+pub use accelerated::{Handed, InterruptStatus};
 pub use address::Address;
-pub use carried::{Handed, InterruptStatus, PhysicalApic, Programmed};
+pub use direct::{PhysicalApic, Programmed};
 pub use icr::Ipi;
 pub use page::VirtualApicPage;
 pub use timer::MAX_CLOCK_SHIFT;

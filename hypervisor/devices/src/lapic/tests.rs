@@ -1,8 +1,10 @@
 extern crate std;
 
+mod accelerated;
 mod access;
 mod any_sequence;
 mod carriers;
+mod direct;
 mod errors;
 mod ipi;
 mod lending;

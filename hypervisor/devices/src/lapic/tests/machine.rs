@@ -144,12 +144,10 @@ impl Machine {
                 self.physical.irr.set(value as u8);
             }
             (Carrier::Direct, register::EOI) => {
-                let ended = self.physical.eoi();
-                if self.withheld
-                    && let Some(vector) = ended
-                {
-                    return Ok(self.exit(|apic, _| apic.end_physical(vector)));
+                if self.withheld {
+                    return Ok(self.end_in_flight());
                 }
+                self.physical.eoi();
             }
             _ => {
                 return self.exit(|apic, now| match apic.mode() {
@@ -159,6 +157,19 @@ impl Machine {
             }
         }
         none
+    }
+
+    /// The guest ends an interrupt in the processor's own local APIC by a write that exits.
+    fn end_in_flight(&mut self) -> Effect {
+        let written = self.apic.write_msr(msr(register::EOI), 0, self.now);
+        assert_eq!(written, Ok(Effect::None));
+        assert!(self.apic.take_owed_end() && !self.apic.take_owed_end());
+        let effect = match self.physical.eoi() {
+            Some(vector) => self.apic.end_physical(vector),
+            None => Effect::None,
+        };
+        self.exit(|_, _| ());
+        effect
     }
 
     /// The guest reads a register: 0 where there is none.
