@@ -153,7 +153,7 @@ impl Vcpu {
             Carrier::Direct => {
                 let state = self.software.lapic.lend_to_processor();
                 // SAFETY: this vCPU alone runs on this core, whose interrupts are masked until `retrieve`.
-                unsafe { core.lend(&physical(&state)) };
+                unsafe { core.lend(&physical(&state), (self.guest, self.software.index)) };
                 self.mailbox().raise_at(core.local.apic_id);
                 self.carrying.ends_exit = false;
                 self.carry(&Carried::Direct {
@@ -176,6 +176,7 @@ impl Vcpu {
         };
         let sleeps = vmx.carry(&mut self.vmcs, carried);
         self.carrying.now = vmx.carrier();
+        self.visible().set_carrier(self.carrying.now);
         self.forget_timer();
         if sleeps {
             self.fall_asleep();

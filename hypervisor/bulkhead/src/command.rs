@@ -9,11 +9,11 @@ use crate::{stop, times, trace};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{borrow::ToOwned, format};
+use plan::Exits;
 use proto::{
-    Answer, Command, CoreInfo, ExitRow, Occupant, VcpuStatistics, VmInfo, VmState, VmStatistics,
+    Answer, Breach, Command, CoreInfo, ExitRow, Occupant, Promise, VcpuStatistics, VmInfo, VmState,
+    VmStatistics,
 };
-use spec::Ticks;
-use spec::apic::Carrier;
 use vm::life::{End, Refused, State};
 
 /// Carries a command out, or sees to it that it will be.
@@ -146,19 +146,35 @@ fn info(machine: &Machine, guest: &Guest) -> VmInfo {
 
 fn statistics(machine: &Machine, guest: &Guest) -> VmStatistics {
     let vcpus = (0..).zip(guest.cores()).zip(&guest.vm.statistics);
+    let (now, tsc) = (hw::tsc::now(), machine.bundle.handover().tsc);
+    let promise = |vcpu| {
+        let standing = guest.visible(vcpu).promise(now, tsc);
+        Promise {
+            holds_for: standing.holds_for,
+            breaches: standing.breaches().map(breach).collect(),
+        }
+    };
+    let promises = guest.plan.exits == Exits::None;
     VmStatistics {
         vm: guest.vm.name.clone(),
-        tsc: machine.bundle.handover().tsc,
+        tsc,
         vcpus: vcpus
             .map(|((vcpu, core), counters)| VcpuStatistics {
                 vcpu,
                 core,
-                carrier: Carrier::Software.to_string(),
-                last_exit: Ticks(0),
-                promise: None,
+                carrier: guest.visible(vcpu).carrier().to_string(),
+                last_exit: guest.visible(vcpu).since_exit(now),
+                promise: promises.then(|| promise(vcpu)),
                 rows: counters.snapshot().rows().map(row).collect(),
             })
             .collect(),
+    }
+}
+
+fn breach((kind, count): (vm::Kind, u64)) -> Breach {
+    Breach {
+        kind: String::from(kind.name()),
+        count,
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::line::{GuestLine, Line};
 use crate::shares::Shared;
 use crate::structures::Structures;
+use crate::visible::Visible;
 use crate::vtx::VtX;
 use crate::{host, seat};
 use alloc::boxed::Box;
@@ -25,7 +26,7 @@ use spec::memory_type::MemoryType;
 use spec::state::StartState;
 use spec::vmx_controls::SecondaryControls;
 use spec::vmx_msr::EptVpidCap;
-use spec::{Gpa, Hpa, Vector};
+use spec::{Gpa, Hpa, Hz, Vector};
 use vm::life::Life;
 use vm::{Chips, Policy, Vm};
 use vmx::{Controls, Wants};
@@ -43,6 +44,8 @@ pub(crate) struct Guest {
     pub(crate) places: Places,
     /// What the processor reads for its vCPUs
     pub(crate) structures: Structures,
+    /// What others may see of each vCPU
+    pub(crate) visible: Box<[Visible]>,
     /// What each vCPU may have of the pool
     pub(crate) share: Shared,
     /// Off, running, and what its vCPUs are to do
@@ -55,6 +58,8 @@ pub(crate) struct Guest {
     pub(crate) vm: Vm<GuestRam, GuestLine>,
     /// Its console
     pub(crate) line: &'static Line,
+    /// The frequency of its time-stamp counter
+    pub(crate) tsc: Hz,
     e820: Vec<MemoryRange>,
     /// ACPI tables and the code at the reset vector, made once, since that takes long
     tables: Vec<(Gpa, Vec<u8>)>,
@@ -165,6 +170,7 @@ impl Guest {
             index,
             places,
             structures,
+            visible: (0..plan.vcpus).map(|_| Visible::default()).collect(),
             share: Shared::new(plan, cores),
             vm: Vm::new(
                 plan.name.clone(),
@@ -178,6 +184,7 @@ impl Guest {
             life: Life::default(),
             rests_until: AtomicU64::new(0),
             line,
+            tsc: handover.tsc,
             e820: map.e820(),
             tables: tables(plan.vcpus),
             controls,
@@ -187,6 +194,7 @@ impl Guest {
     /// Brings the chips to their power-on state. All its vCPUs rest.
     pub(crate) fn reset(&self, handover: &Handover) {
         self.line.forget_input();
+        self.visible.iter().for_each(Visible::clear);
         self.vm.reset(chips(handover, self.line));
     }
 
@@ -238,6 +246,14 @@ impl Guest {
         Id(self.places.first + vcpu as u16)
     }
 
+    /// What others may see of a vCPU. Indices are ours; the first stands in for one that cannot be.
+    pub(crate) fn visible(&self, vcpu: u32) -> &Visible {
+        // A plan gives each VM at least one.
+        self.visible
+            .get(vcpu as usize)
+            .unwrap_or(&self.visible[0])
+    }
+
     /// The cores that its vCPUs are on.
     pub(crate) fn cores(&self) -> Vec<u32> {
         (0..self.plan.vcpus)
@@ -248,6 +264,14 @@ impl Guest {
     /// Has the cores of all its vCPUs look at its orders.
     pub(crate) fn kick(&self) {
         (0..self.plan.vcpus).for_each(|vcpu| self.kick_one(vcpu));
+    }
+
+    /// An interrupt of a vCPU has arrived in the local APIC that was lent to it, after that had been taken back.
+    pub(crate) fn came_late(&self, vcpu: u32, vector: Vector) {
+        let mailbox = self.vm.mailboxes.get(vcpu as usize);
+        if mailbox.is_some_and(|mailbox| mailbox.late(vector)) {
+            self.places.kick(vcpu);
+        }
     }
 
     /// Has the core of a vCPU look at its orders.

@@ -2,6 +2,7 @@
 // UNSAFETY: installs the core's segment and interrupt tables and takes over its local APIC.
 #![allow(unsafe_code)]
 
+use crate::guest::Guest;
 use crate::memory::AddressSpace;
 use crate::{console, seat};
 use core::ptr::NonNull;
@@ -23,7 +24,6 @@ pub(crate) const POSTED: Vector = Vector(0x42);
 const IST_PAGES: u64 = 4;
 
 /// What belongs to one core.
-#[derive(Debug)]
 pub(crate) struct Core {
     /// Its flags, which its interrupt handlers write
     pub(crate) local: &'static CoreLocal,
@@ -39,6 +39,8 @@ pub(crate) struct Core {
     due: bool,
     /// The local APIC is lent to the guest: interrupts stay masked until it is back
     lent: bool,
+    /// The vCPU that had it last, for interrupts that were still on their way when it came back
+    borrower: Option<(&'static Guest, u32)>,
 }
 
 /// Makes the stacks on which a core takes exceptions that may strike anywhere.
@@ -88,6 +90,7 @@ impl Core {
             look: None,
             due: false,
             lent: false,
+            borrower: None,
         })
     }
 
@@ -115,7 +118,12 @@ impl Core {
             }
             // It has ended a sleep or a guest's run: that was its purpose.
             TIMER => self.armed = None,
-            _ => {}
+            POSTED => {}
+            late => {
+                if let Some((guest, vcpu)) = self.borrower {
+                    guest.came_late(vcpu, late);
+                }
+            }
         }
     }
 
@@ -153,9 +161,10 @@ impl Core {
     ///
     /// # Safety
     /// [`Core::can_lend`]; one vCPU alone runs here until [`Core::take_back`], and with it its interrupts' handlers.
-    pub(crate) unsafe fn lend(&mut self, state: &PhysicalState) {
+    pub(crate) unsafe fn lend(&mut self, state: &PhysicalState, to: (&'static Guest, u32)) {
         self.armed = None;
         self.lent = true;
+        self.borrower = Some(to);
         for vector in vectors(&self.apic.lend(self.local, state)) {
             self.heed(vector);
         }
@@ -165,6 +174,11 @@ impl Core {
     pub(crate) fn take_back(&mut self) -> PhysicalState {
         self.lent = false;
         self.apic.take_back(self.local)
+    }
+
+    /// Its last borrower begins anew, and is not to have what was meant for who it was.
+    pub(crate) fn forget_borrower(&mut self) {
+        self.borrower = None;
     }
 
     /// Raises a vector in the local APIC that is lent.

@@ -168,6 +168,7 @@ fn unloaded(guest: &Guest) {
 
 fn begin(runner: &mut Runner, id: Id, generation: u32, start: Option<&StartState>) {
     runner.release();
+    runner.core.forget_borrower();
     let (vtx, vcpu) = runner.vtx_and_vcpu(id);
     let Some(vcpu) = vcpu else {
         return;

@@ -37,6 +37,7 @@ mod trace;
 mod turn;
 mod uart;
 mod vcpu;
+mod visible;
 mod vtx;
 
 use alloc::boxed::Box;

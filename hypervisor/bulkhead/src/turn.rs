@@ -6,6 +6,7 @@ use crate::host::Core;
 use crate::vcpu::Vcpu;
 use exits::{Exit, Stop};
 use hw::entry::Outcome;
+use plan::Exits;
 use spec::Ticks;
 use spec::cpu::vector;
 use vm::Kind;
@@ -27,6 +28,8 @@ pub(crate) fn run(core: &mut Core, vcpu: &mut Vcpu, limit: Ticks) -> Over {
     let guest = vcpu.guest;
     let mailbox = guest.vm.mailbox(&vcpu.software);
     let statistics = guest.vm.statistics(&vcpu.software);
+    let visible = guest.visible(vcpu.software.index);
+    let promises = guest.plan.exits == Exits::None;
     let mut now = hw::tsc::now();
     loop {
         if !vcpu.prepare(core, mailbox, now, limit) {
@@ -65,6 +68,11 @@ pub(crate) fn run(core: &mut Core, vcpu: &mut Vcpu, limit: Ticks) -> Over {
         if let Some(field) = vcpu.vmcs.take_failure() {
             crate::error!("vm: VMREAD or VMWRITE of field {:#x} failed", field.0);
             return Over::Stop(Stop::Bug("a VMCS field is not there"));
+        }
+        visible.exited(exited);
+        if promises {
+            let who = (guest.vm.name.as_str(), vcpu.software.index);
+            visible.breach(who, kind, exited, guest.tsc);
         }
         now = hw::tsc::now();
         statistics.record(kind, now.since(exited));

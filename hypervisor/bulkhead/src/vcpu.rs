@@ -9,6 +9,7 @@ use crate::carrier::Carrying;
 use crate::guest::Guest;
 use crate::host::Core;
 use crate::loading::Loading;
+use crate::visible::Visible;
 use crate::vtx::VtX;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -137,7 +138,10 @@ impl Vcpu {
         self.registers.spec_ctrl = 0;
         self.carrying.begin();
         match start {
-            Some(start) => self.set_up(vtx, start),
+            Some(start) => {
+                self.visible().begin(hw::tsc::now());
+                self.set_up(vtx, start)
+            }
             None => Ok(()),
         }
     }
@@ -162,6 +166,7 @@ impl Vcpu {
         hw::guest_msrs::init_debug_registers();
         control::set_cr2(0);
         self.software.started_up();
+        self.visible().begin(hw::tsc::now());
         Ok(())
     }
 
@@ -260,6 +265,11 @@ impl Vcpu {
     /// What was in the control structure's field for the preemption timer is not known any more.
     pub(crate) fn forget_timer(&mut self) {
         self.timer_set = true;
+    }
+
+    /// What others may see of it.
+    pub(crate) fn visible(&self) -> &'static Visible {
+        self.guest.visible(self.software.index)
     }
 
     /// Where others leave things for it.

@@ -182,6 +182,13 @@ impl Mailbox {
         self.set_route(Route::Raise(core));
     }
 
+    /// An interrupt that was raised in the local APIC that was lent to the vCPU has arrived after it was taken back. Says whether the
+    /// vCPU's core has to look.
+    #[must_use]
+    pub fn late(&self, vector: Vector) -> bool {
+        self.post(vector, false)
+    }
+
     /// From now on interrupts wait here again, and the vCPU's core is kicked. Nobody raises one any more when this returns.
     pub fn withdraw(&self) {
         self.set_route(Route::Kick);
