@@ -204,6 +204,35 @@ impl Machine {
         }
     }
 
+    /// A write that has no effect outside.
+    pub(super) fn put(&mut self, number: u8, value: u32) {
+        let effect = self.write(number, value.into());
+        assert_eq!(
+            effect,
+            Ok(Effect::None),
+            "register {number:#x} = {value:#x}"
+        );
+    }
+
+    /// A register of 32 bits.
+    pub(super) fn get(&mut self, number: u8) -> u32 {
+        self.read(number) as u32
+    }
+
+    /// The guest ends the interrupt in service.
+    pub(super) fn eoi(&mut self) -> Effect {
+        self.write(register::EOI, 0).unwrap()
+    }
+
+    /// MOV to CR8
+    pub(super) fn set_cr8(&mut self, class: u8) {
+        match self.runs {
+            Carrier::Software => self.exit(|apic, _| apic.set_cr8(class)),
+            Carrier::Accelerated => self.virtual_apic.tpr(class << 4),
+            Carrier::Direct => self.physical.tpr = class << 4,
+        }
+    }
+
     /// The guest writes IA32_APIC_BASE; whether it may.
     pub(super) fn base(&mut self, value: u64) -> bool {
         self.exit(|apic, _| apic.set_base_msr(value)).is_ok()

@@ -1,5 +1,6 @@
 //! "APIC Timer" and "TSC-Deadline Mode".
 
+use super::machine::{CARRIERS, Machine};
 use super::*;
 use proptest::prelude::*;
 
@@ -17,6 +18,20 @@ fn timer(entry: u32) -> Lapic {
     apic
 }
 
+/// On each carrier
+fn timers(entry: u32) -> [Machine; 3] {
+    CARRIERS.map(|carrier| Machine::new(timer(entry), carrier))
+}
+
+/// Lets time pass; what the guest can take then, and that it ends it.
+fn comes(apic: &mut Machine, now: u64) -> Option<u8> {
+    apic.pass(now - apic.now.0);
+    let vector = apic.take()?;
+    assert_eq!(apic.eoi(), Effect::None);
+    assert_eq!(apic.take(), None);
+    Some(vector.0)
+}
+
 /// Lets time pass, takes and ends the timer's interrupt; whether there was one.
 fn fires(apic: &mut Lapic, now: u64) -> bool {
     apic.expire(Ticks(now));
@@ -31,25 +46,25 @@ fn fires(apic: &mut Lapic, now: u64) -> bool {
 
 #[test]
 fn one_shot_fires_once_at_its_count() {
-    let mut apic = timer(ONE_SHOT);
-    put(&mut apic, register::TIMER_INITIAL, 500);
-    assert_eq!(apic.next_deadline(), Some(Ticks(1500)));
-    assert!(!fires(&mut apic, 1499));
-    assert!(fires(&mut apic, 1500));
-    assert_eq!(apic.next_deadline(), None);
-    assert!(!fires(&mut apic, u64::MAX));
-    assert_eq!(get(&mut apic, register::TIMER_INITIAL), 500);
+    for mut apic in timers(ONE_SHOT) {
+        apic.put(register::TIMER_INITIAL, 500);
+        assert_eq!(apic.apic.next_deadline(), Some(Ticks(1500)));
+        assert_eq!(comes(&mut apic, 1499), None);
+        assert_eq!(comes(&mut apic, 1500), Some(0x40));
+        assert_eq!(apic.apic.next_deadline(), None);
+        assert_eq!(comes(&mut apic, u64::MAX), None);
+        assert_eq!(apic.get(register::TIMER_INITIAL), 500);
+    }
 }
 
 #[test]
 fn a_count_of_zero_stops_the_timer() {
-    for mode in [ONE_SHOT, PERIODIC] {
-        let mut apic = timer(mode);
-        put(&mut apic, register::TIMER_INITIAL, 500);
-        put(&mut apic, register::TIMER_INITIAL, 0);
-        assert_eq!(apic.next_deadline(), None);
-        assert_eq!(get(&mut apic, register::TIMER_CURRENT), 0);
-        assert!(!fires(&mut apic, u64::MAX));
+    for mut apic in [ONE_SHOT, PERIODIC].map(timers).into_iter().flatten() {
+        apic.put(register::TIMER_INITIAL, 500);
+        apic.put(register::TIMER_INITIAL, 0);
+        assert_eq!(apic.apic.next_deadline(), None);
+        assert_eq!(apic.get(register::TIMER_CURRENT), 0);
+        assert_eq!(comes(&mut apic, u64::MAX), None);
     }
 }
 
@@ -134,47 +149,52 @@ proptest! {
 
 #[test]
 fn a_deadline_fires_once_and_reads_zero_afterwards() {
+    for mut apic in timers(DEADLINE) {
+        apic.set_deadline(2000);
+        assert_eq!(comes(&mut apic, 1999), None);
+        assert_eq!(apic.deadline(), 2000);
+        assert_eq!(comes(&mut apic, 2000), Some(0x40));
+        assert_eq!(apic.deadline(), 0);
+        assert_eq!(comes(&mut apic, u64::MAX), None);
+    }
     let mut apic = timer(DEADLINE);
     apic.set_tsc_deadline(2000, NOW);
-    assert_eq!(apic.tsc_deadline(Ticks(1999)), 2000);
     assert_eq!(apic.next_deadline(), Some(Ticks(2000)));
-    assert!(!fires(&mut apic, 1999));
     assert_eq!(
         apic.tsc_deadline(Ticks(2000)),
         0,
         "passed, though nobody let it fire yet"
     );
-    assert!(fires(&mut apic, 2000));
-    assert_eq!(apic.tsc_deadline(Ticks(2000)), 0);
-    assert!(!fires(&mut apic, u64::MAX));
 }
 
 #[test]
 fn a_deadline_in_the_past_fires_at_once_and_zero_disarms() {
     for past in [1, 999, 1000] {
-        let mut apic = timer(DEADLINE);
-        apic.set_tsc_deadline(past, NOW);
-        assert_eq!(apic.deliverable(), Some(Vector(0x40)));
+        for mut apic in timers(DEADLINE) {
+            apic.set_deadline(past);
+            assert_eq!(comes(&mut apic, 1000), Some(0x40));
+        }
     }
-    let mut apic = timer(DEADLINE);
-    apic.set_tsc_deadline(2000, NOW);
-    apic.set_tsc_deadline(0, NOW);
-    assert_eq!(apic.next_deadline(), None);
-    assert!(!fires(&mut apic, u64::MAX));
+    for mut apic in timers(DEADLINE) {
+        apic.set_deadline(2000);
+        apic.set_deadline(0);
+        assert_eq!(apic.apic.next_deadline(), None);
+        assert_eq!(comes(&mut apic, u64::MAX), None);
+    }
 }
 
 #[test]
 fn each_mode_ignores_the_others_registers() {
-    let mut apic = timer(DEADLINE);
-    put(&mut apic, register::TIMER_INITIAL, 500);
-    assert_eq!(get(&mut apic, register::TIMER_INITIAL), 0);
-    assert_eq!(get(&mut apic, register::TIMER_CURRENT), 0);
-    assert_eq!(apic.next_deadline(), None);
-    for mode in [ONE_SHOT, PERIODIC] {
-        let mut apic = timer(mode);
-        apic.set_tsc_deadline(2000, NOW);
-        assert_eq!(apic.tsc_deadline(NOW), 0);
-        assert_eq!(apic.next_deadline(), None);
+    for mut apic in timers(DEADLINE) {
+        apic.put(register::TIMER_INITIAL, 500);
+        assert_eq!(apic.get(register::TIMER_INITIAL), 0);
+        assert_eq!(apic.get(register::TIMER_CURRENT), 0);
+        assert_eq!(apic.apic.next_deadline(), None);
+    }
+    for mut apic in [ONE_SHOT, PERIODIC].map(timers).into_iter().flatten() {
+        apic.set_deadline(2000);
+        assert_eq!(apic.deadline(), 0);
+        assert_eq!(apic.apic.next_deadline(), None);
     }
 }
 
@@ -189,32 +209,48 @@ fn going_to_or_from_deadline_mode_disarms_and_other_changes_do_not() {
         (PERIODIC, ONE_SHOT, false),
         (DEADLINE, DEADLINE | 1, false),
     ] {
-        let mut apic = timer(from);
-        put(&mut apic, register::TIMER_INITIAL, 500);
-        apic.set_tsc_deadline(1500, NOW);
-        assert_eq!(apic.next_deadline(), Some(Ticks(1500)));
-        put(&mut apic, register::LVT_TIMER, to);
-        assert_eq!(
-            apic.next_deadline().is_none(),
-            disarms,
-            "{from:#x} to {to:#x}"
-        );
+        for mut apic in timers(from) {
+            apic.put(register::TIMER_INITIAL, 500);
+            apic.set_deadline(1500);
+            apic.put(register::LVT_TIMER, to);
+            let vector = (!disarms).then_some(to as u8);
+            assert_eq!(comes(&mut apic, 1499), None);
+            assert_eq!(comes(&mut apic, 1500), vector, "{from:#x} to {to:#x}");
+        }
     }
 }
 
 #[test]
 fn a_masked_timer_runs_on_without_interrupt() {
-    let mut apic = timer(ONE_SHOT | MASKED);
-    put(&mut apic, register::TIMER_INITIAL, 500);
-    assert_eq!(apic.next_deadline(), None, "nothing to wake up for");
-    assert_eq!(get_at(&mut apic, register::TIMER_CURRENT, Ticks(1400)), 100);
-    put_at(&mut apic, register::LVT_TIMER, ONE_SHOT, Ticks(1600));
-    assert_eq!(apic.deliverable(), None, "it ended while masked");
+    for mut apic in timers(ONE_SHOT | MASKED) {
+        apic.put(register::TIMER_INITIAL, 500);
+        assert_eq!(apic.apic.next_deadline(), None, "nothing to wake up for");
+        apic.pass(400);
+        assert_eq!(apic.get(register::TIMER_CURRENT), 100);
+        apic.pass(200);
+        apic.put(register::LVT_TIMER, ONE_SHOT);
+        assert_eq!(apic.take(), None, "it ended while masked");
 
-    put(&mut apic, register::LVT_TIMER, ONE_SHOT | MASKED);
-    put(&mut apic, register::TIMER_INITIAL, 500);
-    put_at(&mut apic, register::LVT_TIMER, ONE_SHOT, Ticks(1400));
-    assert_eq!(apic.next_deadline(), Some(Ticks(1500)), "unmasked in time");
+        apic.put(register::LVT_TIMER, ONE_SHOT | MASKED);
+        apic.put(register::TIMER_INITIAL, 500);
+        apic.pass(400);
+        apic.put(register::LVT_TIMER, ONE_SHOT);
+        assert_eq!(comes(&mut apic, 2099), None);
+        assert_eq!(comes(&mut apic, 2100), Some(0x40), "unmasked in time");
+    }
+}
+
+#[test]
+fn a_masked_deadline_passes_without_interrupt() {
+    for mut apic in timers(DEADLINE | MASKED) {
+        apic.set_deadline(1500);
+        assert_eq!(apic.apic.next_deadline(), None);
+        assert_eq!(apic.deadline(), 1500);
+        apic.pass(500);
+        assert_eq!(apic.deadline(), 0);
+        apic.put(register::LVT_TIMER, DEADLINE);
+        assert_eq!(comes(&mut apic, u64::MAX), None);
+    }
 }
 
 #[test]
@@ -229,23 +265,26 @@ fn a_pending_timer_interrupt_asks_for_no_further_exit() {
 
 #[test]
 fn the_deadline_is_in_the_guests_time() {
-    // The guest's TSC began at the host's 600.
-    let mut apic = timer(DEADLINE);
-    apic.set_tsc_offset(600u64.wrapping_neg(), NOW);
-    apic.set_tsc_deadline(500, NOW);
-    assert_eq!(apic.next_deadline(), Some(Ticks(1100)));
-    assert_eq!(apic.tsc_deadline(NOW), 500);
-    // IA32_TSC_ADJUST moves the guest's TSC on by 50.
-    apic.set_tsc_offset(550u64.wrapping_neg(), NOW);
-    assert_eq!(apic.next_deadline(), Some(Ticks(1050)));
-    apic.set_tsc_offset(0, NOW);
-    assert_eq!(
-        apic.deliverable(),
-        Some(Vector(0x40)),
-        "now it lies in the past"
-    );
-    apic.set_tsc_deadline(u64::MAX, NOW);
-    assert_eq!(apic.tsc_deadline(NOW), u64::MAX);
+    for mut apic in timers(DEADLINE) {
+        // The guest's TSC began at the host's 600.
+        apic.set_offset(600u64.wrapping_neg());
+        apic.set_deadline(500);
+        assert_eq!(apic.apic.next_deadline(), Some(Ticks(1100)));
+        assert_eq!(apic.deadline(), 500);
+        // IA32_TSC_ADJUST moves the guest's TSC on by 50.
+        apic.set_offset(550u64.wrapping_neg());
+        assert_eq!(apic.apic.next_deadline(), Some(Ticks(1050)));
+        apic.set_offset(0);
+        assert_eq!(
+            comes(&mut apic, 1000),
+            Some(0x40),
+            "now it lies in the past"
+        );
+        apic.set_deadline(u64::MAX);
+        assert_eq!(apic.deadline(), u64::MAX);
+        apic.set_offset(600u64.wrapping_neg());
+        assert_eq!(apic.deadline(), u64::MAX, "also one that the processor had");
+    }
 }
 
 #[test]
@@ -289,20 +328,35 @@ fn a_deadline_that_was_due_comes_before_the_next_is_set() {
 
 #[test]
 fn a_deadline_that_fired_does_not_come_back() {
-    let mut apic = timer(DEADLINE);
-    apic.set_tsc_deadline(2000, NOW);
-    assert!(fires(&mut apic, 2000));
-    apic.set_tsc_offset(1500u64.wrapping_neg(), Ticks(2000));
-    assert_eq!(apic.next_deadline(), None);
-    assert!(!fires(&mut apic, u64::MAX));
+    for mut apic in timers(DEADLINE) {
+        apic.set_deadline(2000);
+        assert_eq!(comes(&mut apic, 2000), Some(0x40));
+        apic.set_offset(1500u64.wrapping_neg());
+        assert_eq!(apic.apic.next_deadline(), None);
+        assert_eq!(comes(&mut apic, u64::MAX), None);
+    }
+}
+
+/// However often the guest's deadline passes while it cannot take the interrupt: it takes one.
+#[test]
+fn deadlines_that_pass_while_one_is_pending_count_as_one() {
+    for mut apic in timers(DEADLINE) {
+        for at in [1100, 1200, 1300] {
+            apic.set_deadline(at);
+            apic.pass(100);
+        }
+        assert_eq!(comes(&mut apic, 1300), Some(0x40));
+        assert_eq!(comes(&mut apic, u64::MAX), None);
+    }
 }
 
 #[test]
 fn going_to_or_from_deadline_mode_forgets_the_count() {
-    let mut apic = timer(ONE_SHOT);
-    put(&mut apic, register::TIMER_INITIAL, 500);
-    put(&mut apic, register::LVT_TIMER, DEADLINE);
-    assert_eq!(get(&mut apic, register::TIMER_INITIAL), 0);
-    put(&mut apic, register::LVT_TIMER, PERIODIC);
-    assert_eq!(get(&mut apic, register::TIMER_INITIAL), 0);
+    for mut apic in timers(ONE_SHOT) {
+        apic.put(register::TIMER_INITIAL, 500);
+        apic.put(register::LVT_TIMER, DEADLINE);
+        assert_eq!(apic.get(register::TIMER_INITIAL), 0);
+        apic.put(register::LVT_TIMER, PERIODIC);
+        assert_eq!(apic.get(register::TIMER_INITIAL), 0);
+    }
 }
