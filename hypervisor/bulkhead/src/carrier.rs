@@ -183,6 +183,15 @@ impl Vcpu {
         }
     }
 
+    /// Whether [`Vcpu::hand_over`] has something to do.
+    #[inline]
+    pub(crate) fn has_to_hand_over(&self) -> bool {
+        self.software.lapic.has_requests()
+            || self.software.activity != Activity::Active
+            // Its exits are few.
+            || self.carrying.now == Carrier::Direct
+    }
+
     /// Hands over what was requested since the last entry to whom carries the local APIC.
     #[inline(never)]
     pub(crate) fn hand_over(&mut self, core: &mut Core) {

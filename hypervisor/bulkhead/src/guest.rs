@@ -249,9 +249,7 @@ impl Guest {
     /// What others may see of a vCPU. Indices are ours; the first stands in for one that cannot be.
     pub(crate) fn visible(&self, vcpu: u32) -> &Visible {
         // A plan gives each VM at least one.
-        self.visible
-            .get(vcpu as usize)
-            .unwrap_or(&self.visible[0])
+        self.visible.get(vcpu as usize).unwrap_or(&self.visible[0])
     }
 
     /// The cores that its vCPUs are on.

@@ -309,7 +309,7 @@ impl Vcpu {
             return false;
         };
         let window = wants.any() && deliver(vmx, &mut self.vmcs, &mut self.software, wants);
-        if self.carrying.now != Carrier::Software {
+        if self.carrying.now != Carrier::Software && self.has_to_hand_over() {
             self.hand_over(core);
         }
         if self.software.activity != Activity::Active {

@@ -221,7 +221,7 @@ impl Lapic {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Ticks> {
         let deadline = self.timer.deadline()?;
-        if !self.is_software() {
+        if !self.is_software() && self.timer.repeats() {
             return self.next_deadline_of_carried();
         }
         let entry = self.lvt.timer();

@@ -64,7 +64,7 @@ impl Lapic {
     #[must_use]
     pub fn is_serving(&self) -> bool {
         let highest = match self.carried {
-            Carried::Page(page) => page.vectors(register::ISR).highest(),
+            Carried::Page(page) => page.highest(register::ISR),
             Carried::Software | Carried::Processor => self.isr.highest(),
         };
         highest != 0
@@ -129,10 +129,7 @@ impl Lapic {
         let Carried::Page(page) = self.carried else {
             return None;
         };
-        let highest = page
-            .vectors(register::IRR)
-            .highest()
-            .max(self.irr.highest());
+        let highest = page.highest(register::IRR).max(self.irr.highest());
         (highest >> 4 > page.ppr() >> 4).then_some(Vector(highest))
     }
 }

@@ -45,8 +45,17 @@ impl VirtualApicPage {
 
     /// The processor priority that VTPR and VISR make.
     pub(super) fn ppr(&self) -> u8 {
-        let serving = self.vectors(register::ISR).highest();
-        super::priority::of_processor(self.tpr(), serving)
+        super::priority::of_processor(self.tpr(), self.highest(register::ISR))
+    }
+
+    /// The highest of VISR, VTMR or VIRR, by its first register; 0 if there is none.
+    pub(super) fn highest(&self, first: u8) -> u8 {
+        let word = |i: u8| (i, self.get(first + i));
+        match (0..8).rev().map(word).find(|(_, bits)| *bits != 0) {
+            // Eight words of 32 bits: the number fits.
+            Some((i, bits)) => i * 32 + bits.ilog2() as u8,
+            None => 0,
+        }
     }
 
     /// VISR, VTMR or VIRR, by its first register.
@@ -57,7 +66,7 @@ impl VirtualApicPage {
     /// Adds requests to VIRR, and gives VTMR their trigger mode; whether VTMR changed.
     pub(super) fn request(&self, requests: &VectorSet, level: &VectorSet) -> bool {
         let mut changed = false;
-        for i in 0..8 {
+        for i in (0..8).rev() {
             let new = requests.register(i);
             if new == 0 {
                 continue;
@@ -68,7 +77,8 @@ impl VirtualApicPage {
                 self.put(register::TMR + i, mode);
                 changed = true;
             }
-            self.register(register::IRR + i).fetch_or(new, Relaxed);
+            // The processor does not run the guest: nothing comes between load and store.
+            self.put(register::IRR + i, self.get(register::IRR + i) | new);
         }
         changed
     }

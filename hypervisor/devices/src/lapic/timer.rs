@@ -111,6 +111,12 @@ impl Timer {
         deadline
     }
 
+    /// Whether it goes on by itself.
+    #[inline]
+    pub(super) const fn repeats(&self) -> bool {
+        matches!(self.mode, Mode::Periodic)
+    }
+
     pub(super) const fn initial(&self) -> u32 {
         self.initial
     }
