@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// The cures, by name, as kept in the repository: part of the program, so that another clone's cache is keyed by them.
-pub(super) const CURES: [(&str, &str); 9] = [
+pub(super) const CURES: [(&str, &str); 15] = [
     (
         "1-masked-virtual-interrupt",
         include_str!("../../cures/1-masked-virtual-interrupt.toml"),
@@ -42,6 +42,30 @@ pub(super) const CURES: [(&str, &str); 9] = [
     (
         "9-repeat-in-batches",
         include_str!("../../cures/9-repeat-in-batches.toml"),
+    ),
+    (
+        "10-posted-interrupt-of-none",
+        include_str!("../../cures/10-posted-interrupt-of-none.toml"),
+    ),
+    (
+        "11-halted-at-nmi-exit",
+        include_str!("../../cures/11-halted-at-nmi-exit.toml"),
+    ),
+    (
+        "12-end-of-spurious-vector",
+        include_str!("../../cures/12-end-of-spurious-vector.toml"),
+    ),
+    (
+        "13-priority-class",
+        include_str!("../../cures/13-priority-class.toml"),
+    ),
+    (
+        "14-deadline-after-expiry",
+        include_str!("../../cures/14-deadline-after-expiry.toml"),
+    ),
+    (
+        "15-self-ipi-reserved",
+        include_str!("../../cures/15-self-ipi-reserved.toml"),
     ),
 ];
 
@@ -165,7 +189,9 @@ mod tests {
             .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
             .collect::<Result<Vec<_>>>()?;
         files.sort();
-        assert_eq!(files, CURES.map(|(name, _)| format!("{name}.toml")));
+        let mut cures = CURES.map(|(name, _)| format!("{name}.toml"));
+        cures.sort();
+        assert_eq!(files, cures);
         Ok(())
     }
 }
