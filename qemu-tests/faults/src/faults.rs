@@ -1,6 +1,8 @@
 //! The faults, each by a guest that shows it.
 
-use crate::guest::{CODE, Exit, Guest, HANDLER, NOWHERE, Run, VMCALL};
+mod interrupts;
+
+use crate::guest::{CODE, Exit, Guest, HANDLER, NOWHERE, Posted, Run, VMCALL};
 use crate::machine::Machine;
 use alloc::string::String;
 use core::fmt;
@@ -33,7 +35,7 @@ impl fmt::Display for Finding {
 type Look = fn(&mut Machine, &mut Guest) -> Result<Finding, String>;
 
 /// The faults, called as their cures in `xtask/cures`.
-pub(crate) const FAULTS: [(&str, Look); 9] = [
+pub(crate) const FAULTS: [(&str, Look); 15] = [
     ("1-masked-virtual-interrupt", masked),
     ("2-halt-sleeps-through-virtual-interrupt", halt),
     ("3-interrupt-mask-at-entry", mask_at_entry),
@@ -43,7 +45,16 @@ pub(crate) const FAULTS: [(&str, Look); 9] = [
     ("7-exception-then-exit", exception),
     ("8-repeat-among-several", repeat),
     ("9-repeat-in-batches", batch),
+    ("10-posted-interrupt-of-none", interrupts::notification),
+    ("11-halted-at-nmi-exit", interrupts::asleep),
+    ("12-end-of-spurious-vector", interrupts::end),
+    ("13-priority-class", interrupts::class),
+    ("14-deadline-after-expiry", interrupts::deadline),
+    ("15-self-ipi-reserved", interrupts::self_ipi),
 ];
+
+/// The physical interrupt.
+const PHYSICAL: Vector = Vector(0x40);
 
 /// The virtual interrupt.
 const VIRTUAL: Vector = Vector(0x61);
@@ -57,7 +68,7 @@ const SPIN: [u8; 2] = [0xeb, 0xfe];
 fn masked(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String> {
     let run = Run {
         pending: Some(VIRTUAL),
-        physical: true,
+        physical: Some(PHYSICAL),
         // sti; cli; jmp $
         ..Run::of(&[0xfb, 0xfa, 0xeb, 0xfe])
     };
@@ -91,7 +102,7 @@ fn halt(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String> {
 /// RFLAGS.IF = 0 as well.
 fn mask_at_entry(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String> {
     let run = Run {
-        physical: true,
+        physical: Some(PHYSICAL),
         ..Run::of(&SPIN)
     };
     let exit = exit(machine, guest, run)?;
@@ -107,7 +118,10 @@ fn mask_at_entry(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, St
 fn descriptor(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String> {
     let mut at = |offset| {
         let run = Run {
-            posted: Some(offset),
+            posted: Some(Posted {
+                offset,
+                request: None,
+            }),
             ..Run::of(&VMCALL)
         };
         guest.run(machine, run)
@@ -170,7 +184,7 @@ fn topology(_: &mut Machine, _: &mut Guest) -> Result<Finding, String> {
 /// Interrupts are held back while the first instruction raises the exception, and no longer.
 fn exception(machine: &mut Machine, guest: &mut Guest) -> Result<Finding, String> {
     let run = Run {
-        physical: true,
+        physical: Some(PHYSICAL),
         held_back: true,
         // ud2
         ..Run::of(&[0x0f, 0x0b])

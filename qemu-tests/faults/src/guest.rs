@@ -2,6 +2,7 @@
 // UNSAFETY: makes a VMCS current and enters the guest.
 #![allow(unsafe_code)]
 
+use crate::apic;
 use crate::machine::Machine;
 use alloc::string::{String, ToString};
 use hw::entry::{self, Outcome, Registers};
@@ -15,7 +16,7 @@ use spec::state::StartState;
 use spec::vmcs;
 use spec::vmx_controls::{PinControls, PrimaryControls, SecondaryControls};
 use spec::vmx_event::{Interruptibility, InterruptionInfo};
-use spec::{Gpa, Hpa, PAGE_SIZE, Vector};
+use spec::{Gpa, Hpa, Msr, PAGE_SIZE, Vector};
 use vmx::{Controls, Pointers, Setup, Vmcs, Wants};
 
 /// The table of real-mode vectors.
@@ -31,8 +32,23 @@ pub(crate) const NOWHERE: Gpa = Gpa(0x8000);
 /// `vmcall`
 pub(crate) const VMCALL: [u8; 3] = [0x0f, 0x01, 0xc1];
 
+/// Activity state of a processor in HLT.
+pub(crate) const HLT: u64 = 1;
+
 /// Units of the preemption timer after which a guest that nothing has happened to exits.
 const PATIENCE: u64 = 10_000;
+
+/// Vector that notifies of posted interrupts.
+pub(crate) const NOTIFICATION: Vector = Vector(0x42);
+
+/// A posted-interrupt descriptor.
+#[derive(Clone, Copy)]
+pub(crate) struct Posted {
+    /// Bytes into its page
+    pub(crate) offset: u64,
+    /// The interrupt that is posted
+    pub(crate) request: Option<Vector>,
+}
 
 /// What a run may differ in.
 #[derive(Clone, Copy)]
@@ -45,12 +61,16 @@ pub(crate) struct Run {
     pub(crate) vectors: Gpa,
     /// The virtual interrupt that is pending
     pub(crate) pending: Option<Vector>,
-    /// Whether a physical interrupt is pending
-    pub(crate) physical: bool,
+    /// The physical interrupt that is pending
+    pub(crate) physical: Option<Vector>,
     /// Whether a MOV to SS holds interrupts back until the first instruction is done
     pub(crate) held_back: bool,
-    /// A posted-interrupt descriptor so many bytes into its page
-    pub(crate) posted: Option<u64>,
+    /// Whether the guest sleeps in HLT at the start
+    pub(crate) asleep: bool,
+    /// The posted-interrupt descriptor
+    pub(crate) posted: Option<Posted>,
+    /// An MSR that the guest may write, and what RCX, RDX and RAX have for it
+    pub(crate) write: Option<(Msr, u64)>,
     /// Units of the preemption timer
     pub(crate) patience: u64,
 }
@@ -63,9 +83,11 @@ impl Run {
             open: false,
             vectors: VECTORS,
             pending: None,
-            physical: false,
+            physical: None,
             held_back: false,
+            asleep: false,
             posted: None,
+            write: None,
             patience: PATIENCE,
         }
     }
@@ -84,6 +106,8 @@ pub(crate) struct Exit {
     pub(crate) gpa: Gpa,
     /// Flags that an interrupt has pushed
     pub(crate) pushed: u64,
+    /// Activity state
+    pub(crate) activity: u64,
 }
 
 /// The guest's memory, and the frames of its control structures.
@@ -150,7 +174,6 @@ impl Guest {
             machine.memory.write(vectors, at, word);
         }
         for at in 0..512 {
-            machine.memory.write(msr_bitmap, at, u64::MAX);
             machine.memory.write(io_bitmap, at, u64::MAX);
         }
         Ok(Self {
@@ -190,12 +213,21 @@ impl Guest {
                 Eptp::new(Hpa(0), MemoryType::WriteBack, false),
             );
         }
-        if run.physical {
-            machine.interrupt_self();
+        if let Some(v) = run.physical {
+            apic::interrupt_self(v);
         }
         let mut registers = Registers::default();
+        if let Some((Msr(number), value)) = run.write {
+            for (register, word) in [
+                (Gpr::Rcx, number.into()),
+                (Gpr::Rdx, value >> 32),
+                (Gpr::Rax, value & u64::from(u32::MAX)),
+            ] {
+                registers.gprs.set(register, word);
+            }
+        }
         // SAFETY: interrupts are off; the host state is this core's; the nested tables map the guest's own frames, and every
-        // MSR and port exits.
+        // port exits and every MSR, but one of the local APIC by which a core interrupts itself.
         let entered = unsafe { entry::run(&vmcs, &mut registers) };
         machine.settle();
         let exit = Exit {
@@ -205,6 +237,7 @@ impl Guest {
             gpa: Gpa(vmcs.read(vmcs::GUEST_PHYSICAL_ADDRESS)),
             // FLAGS is the first word that an interrupt pushes, below the top of the stack.
             pushed: machine.memory.read(self.stack, 511) >> 48,
+            activity: vmcs.read(vmcs::GUEST_ACTIVITY),
         };
         vmcs.clear().map_err(|e| e.to_string())?;
         match entered {
@@ -214,7 +247,7 @@ impl Guest {
         }
     }
 
-    /// Puts code and pending interrupt where guest and processor find them.
+    /// Puts code, pending interrupts and the granted MSR where guest and processor find them.
     fn fill(&self, machine: &mut Machine, run: Run) -> Result<(), String> {
         let mut page = [0; PAGE_SIZE as usize];
         page[..run.code.len()].copy_from_slice(run.code);
@@ -225,11 +258,26 @@ impl Guest {
             // VIRR: a bit for each vector, 32 to a register, registers 16 bytes apart from offset 200H on.
             apic[0x200 + usize::from(v / 32) * 16 + usize::from(v % 32 / 8)] = 1 << (v % 8);
         }
+        let mut descriptor = [0; PAGE_SIZE as usize];
+        if let Some(Posted {
+            offset,
+            request: Some(Vector(v)),
+        }) = run.posted
+        {
+            // PIR: the first 32 bytes.
+            descriptor[offset as usize + usize::from(v / 8)] = 1 << (v % 8);
+        }
+        let mut msrs = [u8::MAX; PAGE_SIZE as usize];
+        if let Some((Msr(number), _)) = run.write {
+            // Writes of MSRs up to 1FFFH: the third quarter.
+            msrs[0x800 + number as usize / 8] = !(1 << (number % 8));
+        }
         let empty = [0; PAGE_SIZE as usize];
         let memory = &mut machine.memory;
         if memory.fill(self.code, &page)
             && memory.fill(self.virtual_apic, &apic)
-            && memory.fill(self.descriptor, &empty)
+            && memory.fill(self.descriptor, &descriptor)
+            && memory.fill(self.msr_bitmap, &msrs)
             && memory.fill(self.stack, &empty)
         {
             Ok(())
@@ -275,10 +323,13 @@ impl Guest {
             let held_back = Interruptibility::MOV_SS.bits();
             vmcs.write(vmcs::GUEST_INTERRUPTIBILITY, held_back.into());
         }
-        if let Some(offset) = run.posted {
+        if run.asleep {
+            vmcs.write(vmcs::GUEST_ACTIVITY, HLT);
+        }
+        if let Some(Posted { offset, .. }) = run.posted {
             let pin = self.controls.pin | PinControls::POSTED_INTERRUPTS;
             vmcs.write(vmcs::PIN_CONTROLS, pin.bits().into());
-            vmcs.write(vmcs::POSTED_INTERRUPT_VECTOR, 0x42);
+            vmcs.write(vmcs::POSTED_INTERRUPT_VECTOR, NOTIFICATION.0.into());
             vmcs.write(
                 vmcs::POSTED_INTERRUPT_DESCRIPTOR,
                 self.descriptor.0 + offset,

@@ -1,8 +1,8 @@
 //! The core in VMX root operation, on the page tables that the loader made.
-// UNSAFETY: brings up the core, enters VMX operation, drives the local APIC in x2APIC mode, and has a string instruction timed.
+// UNSAFETY: brings up the core, enters VMX operation, and has a string instruction timed.
 #![allow(unsafe_code)]
 
-use crate::console;
+use crate::{apic, console};
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use bootloader_api::BootInfo;
@@ -14,15 +14,9 @@ use hw::{control, msr, vmx_ops};
 use linked_list_allocator::LockedHeap;
 use ram::{Extent, FrameTables, Frames, Window};
 use seam::TableMem;
-use spec::apic::{Lvt, Svr, register};
-use spec::cpuid::Leaf1Ecx;
-use spec::msr::{APIC_BASE, ApicBase, X2APIC_FIRST};
-use spec::{Hpa, Msr, PAGE_SIZE, Vector};
+use spec::{Hpa, PAGE_SIZE, Vector};
 use spin::Mutex;
 use vmx::{Capabilities, HostState};
-
-/// Vector of the interrupt that the core sends to itself.
-pub(crate) const PHYSICAL: Vector = Vector(0x40);
 
 /// Memory below this is the firmware's.
 const LOW_MEMORY: u64 = 1 << 20;
@@ -88,7 +82,7 @@ impl Machine {
             (segments, CoreLocal::install(hw::cpuid::apic_id(), 0))
         };
         hw::pic::mask();
-        take_apic()?;
+        apic::take()?;
         if !vmx_ops::has_vmx() {
             return Err(vmx_ops::Unavailable::NoVmx.to_string());
         }
@@ -136,18 +130,25 @@ impl Machine {
         region(&mut self.memory, &self.capabilities)
     }
 
-    /// Makes an interrupt of vector [`PHYSICAL`] pending.
-    pub(crate) fn interrupt_self(&self) {
-        apic_write(register::SELF_IPI, PHYSICAL.0.into());
+    /// Opens interrupts for a moment: the highest vector of those that came.
+    pub(crate) fn take_interrupt(&self) -> Option<Vector> {
+        hw::idle::breathe();
+        self.local.take()
     }
 
     /// Ends the interrupt that an exit has acknowledged, and takes what is still pending.
     pub(crate) fn settle(&self) {
-        apic_write(register::EOI, 0);
+        apic::end();
         hw::idle::breathe();
         while self.local.take().is_some() {
-            apic_write(register::EOI, 0);
+            apic::end();
         }
+    }
+
+    /// Ends the blocking of NMIs that an exit for one has left behind, and forgets those that came since then.
+    pub(crate) fn settle_nmis(&self) {
+        hw::trap::unblock_nmis();
+        let _ = self.local.take_kick();
     }
 }
 
@@ -186,34 +187,4 @@ fn region(memory: &mut FrameTables<'static>, capabilities: &Capabilities) -> Res
     let frame = memory.alloc().ok_or("no frame is left for VMX")?;
     memory.write(frame, 0, capabilities.basic.revision().into());
     Ok(frame)
-}
-
-/// Enables the local APIC in x2APIC mode, all its own sources masked.
-fn take_apic() -> Result<(), String> {
-    if !hw::cpuid::features().contains(Leaf1Ecx::X2APIC) {
-        return Err("this processor has no x2APIC".into());
-    }
-    // SAFETY: CPUID shows x2APIC; no code of ours uses the registers in memory.
-    unsafe {
-        let base = ApicBase::EN | ApicBase::EXTD;
-        msr::write(APIC_BASE, msr::read(APIC_BASE) | base.bits());
-    }
-    apic_write(register::SVR, Svr::ENABLE.bits() | 0xff);
-    apic_write(register::TPR, 0);
-    for source in [
-        register::LVT_TIMER,
-        register::LVT_LINT0,
-        register::LVT_LINT1,
-        register::LVT_ERROR,
-        register::LVT_PERFORMANCE,
-    ] {
-        apic_write(source, Lvt::MASKED.bits());
-    }
-    Ok(())
-}
-
-fn apic_write(r: u8, value: u32) {
-    // SAFETY: in x2APIC mode since `take_apic`, where the registers named here exist and take these values; handlers
-    // only note.
-    unsafe { msr::write(Msr(X2APIC_FIRST.0 + u32::from(r)), value.into()) };
 }

@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+mod apic;
 mod console;
 mod faults;
 mod guest;
