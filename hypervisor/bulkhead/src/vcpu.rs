@@ -309,7 +309,9 @@ impl Vcpu {
             return false;
         };
         let window = wants.any() && deliver(vmx, &mut self.vmcs, &mut self.software, wants);
-        if self.carrying.now != Carrier::Software && self.has_to_hand_over() {
+        if self.carrying.now == Carrier::Software {
+            vmx.request_interrupt_window(&mut self.vmcs, window);
+        } else if self.has_to_hand_over() {
             self.hand_over(core);
         }
         if self.software.activity != Activity::Active {
@@ -318,7 +320,6 @@ impl Vcpu {
         let Some(vmx) = self.vmx.as_mut() else {
             return false;
         };
-        vmx.request_interrupt_window(&mut self.vmcs, window);
         let deadline = core.latest(self.software.deadline());
         let deadline = deadline.map_or(limit, |d| d.min(limit));
         // The timer starts anew from its field at each entry, so a deadline needs a write each time; none needs only one.

@@ -65,22 +65,29 @@ impl VirtualApicPage {
 
     /// Adds requests to VIRR, and gives VTMR their trigger mode; whether VTMR changed.
     pub(super) fn request(&self, requests: &VectorSet, level: &VectorSet) -> bool {
-        let mut changed = false;
-        for i in (0..8).rev() {
-            let new = requests.register(i);
-            if new == 0 {
-                continue;
-            }
-            let old = self.get(register::TMR + i);
-            let mode = old & !new | level.register(i) & new;
-            if mode != old {
-                self.put(register::TMR + i, mode);
-                changed = true;
-            }
-            // The processor does not run the guest: nothing comes between load and store.
-            self.put(register::IRR + i, self.get(register::IRR + i) | new);
+        let [a, b, c, d] = requests.words();
+        let [e, f, g, h] = level.words();
+        // Mostly there is one request, and this is on the way of each timer's interrupt.
+        let pair = |i, new: u64, level: u64| {
+            new != 0
+                && self.request_some(i, new as u32, level as u32)
+                    | self.request_some(i + 1, (new >> 32) as u32, (level >> 32) as u32)
+        };
+        pair(6, d, h) | pair(4, c, g) | pair(2, b, f) | pair(0, a, e)
+    }
+
+    /// The same for one of the eight registers.
+    #[inline]
+    fn request_some(&self, i: u8, new: u32, level: u32) -> bool {
+        if new == 0 {
+            return false;
         }
-        changed
+        // The processor does not run the guest: nothing comes between load and store.
+        self.put(register::IRR + i, self.get(register::IRR + i) | new);
+        let old = self.get(register::TMR + i);
+        let mode = old & !new | level & new;
+        self.put(register::TMR + i, mode);
+        mode != old
     }
 }
 
