@@ -40,6 +40,10 @@ fn nothing(_: u8) {}
 
 pub(crate) fn on_interrupt(vector: Vector, frame: &Frame) {
     let tsc = cpu::tsc();
+    if vector.0 == lapic::SPURIOUS && !lapic::is_in_service_here(vector.0) {
+        // Whoever raises a priority late gets one, and is not to end it (SDM vol. 3, "Spurious Interrupt").
+        return;
+    }
     COUNTS[smp::here()][usize::from(vector.0)].fetch_add(1, Ordering::Release);
     let at = ARRIVED.fetch_add(1, Ordering::Relaxed);
     if let Some(slot) = ARRIVALS.get(at) {

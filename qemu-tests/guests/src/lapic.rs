@@ -2,7 +2,7 @@
 
 use crate::slot::Slot;
 use crate::trap::Trap;
-use crate::{cpu, mmio, msr};
+use crate::{cmdline, cpu, mmio, msr};
 use spec::Msr;
 use spec::apic::{Lvt, Svr, register};
 use spec::msr::ApicBase;
@@ -11,6 +11,9 @@ use spec::msr::ApicBase;
 pub const BASE: u64 = spec::apic::DEFAULT_BASE.0;
 /// Vector of spurious interrupts.
 pub const SPURIOUS: u8 = 0xff;
+
+/// The timer's entry as an operating system leaves it that takes TSC deadlines.
+const UNUSED_TIMER: u32 = Lvt::TSC_DEADLINE.union(Lvt::MASKED).bits();
 
 static X2APIC: Slot<bool> = Slot::new(false);
 
@@ -26,15 +29,20 @@ pub const fn address_of(register: u8) -> u64 {
     BASE + ((register as u64) << 4)
 }
 
-/// Goes over to x2APIC mode, from which there is no way back but through a disabled APIC.
+/// Goes over to x2APIC mode, from which there is no way back but through a disabled APIC, and takes the timer for TSC deadlines.
 ///
 /// # Errors
 /// The exception.
 pub fn enter_x2apic() -> Result<(), Trap> {
     let base = msr::read(spec::msr::APIC_BASE)?;
     msr::write(spec::msr::APIC_BASE, base | ApicBase::EXTD.bits())?;
+    entered_x2apic();
+    write(register::LVT_TIMER, UNUSED_TIMER)
+}
+
+/// Has registers found as MSRs from now on, where IA32_APIC_BASE was written by hand.
+pub fn entered_x2apic() {
     X2APIC.set(true);
-    Ok(())
 }
 
 /// Goes back to xAPIC mode; all state is lost.
@@ -79,11 +87,14 @@ pub fn write(register: u8, value: u32) -> Result<(), Trap> {
     }
 }
 
-/// Switches it on, as an operating system does.
+/// Switches it on, as an operating system does; in x2APIC mode from the start with `x2apic` on the command line.
 ///
 /// # Errors
 /// The exception.
 pub fn enable() -> Result<(), Trap> {
+    if !is_x2apic() && cmdline::has("x2apic") {
+        enter_x2apic()?;
+    }
     write(register::SVR, Svr::ENABLE.bits() | u32::from(SPURIOUS))?;
     write(register::TPR, 0)
 }
@@ -98,7 +109,7 @@ pub(crate) fn end_of_interrupt() {
 }
 
 /// Has the APIC of a further processor do as the first's: in the same mode, enabled, all priorities let in.
-pub(crate) fn join() {
+pub fn join() {
     if is_x2apic() {
         enter_x2apic_here();
     }
@@ -111,6 +122,7 @@ pub fn enter_x2apic_here() {
     let base = msr::read_plain(spec::msr::APIC_BASE);
     let x2apic = (ApicBase::EN | ApicBase::EXTD).bits();
     msr::write_plain(spec::msr::APIC_BASE, base | x2apic);
+    msr::write_plain(msr_of(register::LVT_TIMER), UNUSED_TIMER.into());
 }
 
 /// Reads a register where no fault is expected, on any processor.
@@ -148,6 +160,12 @@ pub fn send(destination: u32, command: u32) {
 #[must_use]
 pub fn has(set: u8, vector: u8) -> bool {
     read(set + (vector >> 5)) & 1 << (vector & 31) != 0
+}
+
+/// Whether an interrupt is in service, where no fault is expected, on any processor.
+#[must_use]
+pub fn is_in_service_here(vector: u8) -> bool {
+    read_here(register::ISR + (vector >> 5)) & 1 << (vector & 31) != 0
 }
 
 /// The timer's entry.

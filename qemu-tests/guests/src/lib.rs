@@ -40,11 +40,16 @@ pub mod verdict;
 
 pub use spec;
 
-/// The claims of a guest that starts in 64-bit mode, in the order in which they are tried.
+/// The claims of a guest that starts in 64-bit mode, in the order in which they are tried; with `stay` on the command line it halts
+/// behind them, for someone to look at it.
 #[macro_export]
 macro_rules! guest {
     ($($claim:path),+ $(,)?) => {
-        $crate::claims!($($claim),+);
+        extern "C" fn guest_main() {
+            $crate::verdict::try_all(&[$((stringify!($claim), $claim)),+]);
+            $crate::power::stay_if_told();
+        }
+        $crate::from_start!();
         $crate::at_start!();
     };
 }

@@ -1,6 +1,6 @@
 //! Power-off and reset, as ACPI has them.
 
-use crate::{port, serial};
+use crate::{cmdline, cpu, port, serial};
 use spec::acpi_pm::{RESET_VALUE, SLP_TYP_S5, SleepControl, offset};
 
 /// First of the ACPI ports; a guest with ACPI reads it from the FADT.
@@ -19,6 +19,13 @@ pub fn off() -> ! {
         for byte in b"Shutdown" {
             port::out8(BOCHS_SHUTDOWN, *byte);
         }
+    }
+}
+
+/// Halts for good if the command line says `stay`.
+pub fn stay_if_told() {
+    while cmdline::has("stay") {
+        cpu::cli_hlt();
     }
 }
 

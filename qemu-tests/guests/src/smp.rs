@@ -263,6 +263,12 @@ pub fn begin(n: usize, task: Task, argument: u64) {
     lapic::send(n as u32, ASSERT | u32::from(WORK));
 }
 
+/// Whether its task has ended.
+#[must_use]
+pub fn has_ended(n: usize) -> bool {
+    SEATS[n].state.load(Ordering::Acquire) == state::DONE
+}
+
 /// Waits for the end of its task, and gives what came of it.
 ///
 /// # Errors
@@ -270,7 +276,7 @@ pub fn begin(n: usize, task: Task, argument: u64) {
 #[track_caller]
 pub fn end(n: usize) -> Result<u64, Broken> {
     let seat = &SEATS[n];
-    if !until(|| seat.state.load(Ordering::Acquire) == state::DONE) {
+    if !until(|| has_ended(n)) {
         return Err(missing("a task does not end"));
     }
     seat.state.store(state::IDLE, Ordering::Relaxed);
