@@ -3,6 +3,7 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
+use common::carried::{ACCELERATED, DIRECT, SOFTWARE, WITH_POSTING, carried_by};
 use common::{WITH_DELIVERY, WITHOUT_DELIVERY};
 use proto::VmInfo;
 use qemu_tests::{Answer, Boot, Outcome, Source, Suite};
@@ -22,15 +23,24 @@ struct On {
     suite: Suite,
     model: &'static str,
     vcpus: u32,
+    /// Of the machine; the first is not the guest's where each of its processors has one of its own
     cores: u32,
+    /// Who carries its local APICs
+    carrier: &'static str,
 }
 
 impl On {
     fn boot(self, initrd: &str) -> Result<Boot> {
+        let processors = if self.carrier == DIRECT {
+            let own: Vec<String> = (1..=self.vcpus).map(|core| core.to_string()).collect();
+            format!("cores = [{}]", own.join(", "))
+        } else {
+            format!("vcpus = {}", self.vcpus)
+        };
         let text = format!(
             "[[vm]]\nname = \"debian\"\nkernel = \"debian/vmlinuz\"\ninitrd = \"debian/{initrd}\"\n\
-             cmdline = \"console=ttyS0\"\nmemory = \"256 MiB\"\nvcpus = {}\n",
-            self.vcpus
+             cmdline = \"console=ttyS0\"\nmemory = \"256 MiB\"\n{processors}\ninterrupts = \"{}\"\n",
+            self.carrier
         );
         let boot = Boot::config(&text).with_debian(self.suite)?;
         let boot = boot.cpu_model(self.model).cpus(self.cores);
@@ -113,7 +123,7 @@ fn stress(on: On) -> Result<()> {
         .ctl("busy", "vm list")
         .ctl("done", "vm list")
         .send("", &format!("{real_time}; echo sta''tus=$?\n"))
-        .send("status=", "")
+        .ctl("status=", "vm stats debian")
         .send(PROMPT, WARNINGS)
         .send(PROMPT, "echo count=$(nproc); cat /sys/devices/system/clocksource/clocksource0/current_clocksource\n")
         .send(PROMPT, "poweroff\n")
@@ -127,9 +137,10 @@ fn stress(on: On) -> Result<()> {
     let [idle, busy] = all;
     let (idle, busy) = (idle?, busy?);
     println!(
-        "figure {} vcpus={} cores={} idle_exits_per_s={idle} busy_exits_per_s={busy}",
-        on.model, on.vcpus, on.cores
+        "figure {} {} vcpus={} cores={} idle_exits_per_s={idle} busy_exits_per_s={busy}",
+        on.model, on.carrier, on.vcpus, on.cores
     );
+    carried_by(&outcome, "debian", on.carrier)?;
     ensure!(
         idle < 2_000 * u64::from(on.vcpus),
         "an idle guest exits {idle} times a second"
@@ -154,31 +165,40 @@ type Test = fn(On) -> Result<()>;
 
 fn main() -> ExitCode {
     use Suite::{Bookworm, Newest, Trixie};
-    // Suite, model, vCPUs, cores, and which of the two are in the default set.
+    // Suite, model, vCPUs, cores, carrier, and which of the two are in the default set.
     let machines = [
-        (Bookworm, WITH_DELIVERY, 2, 2, [true, true]),
-        (Bookworm, WITHOUT_DELIVERY, 2, 2, [true, false]),
-        (Bookworm, WITHOUT_DELIVERY, 2, 1, [false, true]),
-        (Bookworm, WITH_DELIVERY, 2, 1, [true, false]),
-        (Bookworm, WITH_DELIVERY, 4, 4, [true, false]),
-        (Bookworm, WITHOUT_DELIVERY, 4, 4, [false, false]),
-        (Bookworm, WITH_DELIVERY, 4, 2, [false, false]),
-        (Trixie, WITH_DELIVERY, 2, 2, [false, false]),
-        (Trixie, WITHOUT_DELIVERY, 4, 4, [false, false]),
-        (Newest, WITH_DELIVERY, 4, 4, [false, false]),
-        (Newest, WITHOUT_DELIVERY, 2, 2, [false, false]),
+        (Bookworm, WITH_DELIVERY, 2, 2, ACCELERATED, [true, false]),
+        (Bookworm, WITH_DELIVERY, 2, 3, DIRECT, [true, true]),
+        (Bookworm, WITHOUT_DELIVERY, 2, 2, SOFTWARE, [true, false]),
+        (Bookworm, WITHOUT_DELIVERY, 2, 1, SOFTWARE, [false, true]),
+        (Bookworm, WITH_DELIVERY, 2, 1, ACCELERATED, [true, true]),
+        (Bookworm, WITH_POSTING, 2, 2, ACCELERATED, [false, false]),
+        (Bookworm, WITH_DELIVERY, 4, 4, ACCELERATED, [true, false]),
+        (Bookworm, WITHOUT_DELIVERY, 4, 4, SOFTWARE, [false, false]),
+        (Bookworm, WITH_DELIVERY, 4, 5, DIRECT, [false, false]),
+        (Bookworm, WITH_DELIVERY, 4, 2, ACCELERATED, [false, false]),
+        (Trixie, WITH_DELIVERY, 2, 2, ACCELERATED, [false, false]),
+        (Trixie, WITH_DELIVERY, 2, 3, DIRECT, [false, false]),
+        (Trixie, WITHOUT_DELIVERY, 4, 4, SOFTWARE, [false, false]),
+        (Newest, WITH_DELIVERY, 4, 4, ACCELERATED, [false, false]),
+        (Newest, WITH_DELIVERY, 4, 5, DIRECT, [false, false]),
+        (Newest, WITHOUT_DELIVERY, 2, 2, SOFTWARE, [false, false]),
     ];
     let tests: [(&str, Test); 2] = [("processors", processors), ("stress", stress)];
     let mut trials = Vec::new();
-    for (suite, model, vcpus, cores, default) in machines {
+    for (suite, model, vcpus, cores, carrier, default) in machines {
         let on = On {
             suite,
             model,
             vcpus,
             cores,
+            carrier,
         };
         for ((name, test), default) in tests.into_iter().zip(default) {
-            let name = format!("{}::{name}::{vcpus}_on_{cores}::{model}", suite.name());
+            let name = format!(
+                "{}::{name}::{vcpus}_on_{cores}::{carrier}::{model}",
+                suite.name()
+            );
             let trial = qemu_tests::test(&name, move || test(on));
             trials.push(trial.with_ignored_flag(!default));
         }

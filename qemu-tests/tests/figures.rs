@@ -2,9 +2,10 @@
 
 mod common;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use common::carried::{ACCELERATED, DIRECT, SOFTWARE, WITH_POSTING, carried_by, holds_on_console};
 use common::{WITH_DELIVERY, WITHOUT_DELIVERY, all_hold};
-use qemu_tests::Boot;
+use qemu_tests::{Boot, Ends};
 use std::process::ExitCode;
 
 /// The most ticks that each may cost: a third more than when this was written, so that what grows is seen.
@@ -45,10 +46,84 @@ fn figures(model: &str) -> Result<()> {
     Ok(())
 }
 
+/// What interrupts cost, whoever carries the local APIC.
+const OF_INTERRUPTS: [&str; 11] = [
+    "icr_self_write",
+    "icr_self",
+    "self_ipi_write",
+    "self_ipi",
+    "eoi",
+    "tsc_deadline",
+    "hlt_pending",
+    "timer_spin",
+    "timer_halt",
+    "icr_other",
+    "icr_other_halted",
+];
+
+/// The same guest with two processors on each carrier, one after the other, each on cores of its own.
+fn carried(model: &'static str, carriers: &[&'static str]) -> Result<()> {
+    let names: Vec<String> = carriers
+        .iter()
+        .map(|carrier| format!("bench-{carrier}"))
+        .collect();
+    let lines: Vec<String> = carriers
+        .iter()
+        .enumerate()
+        .map(|(at, carrier)| {
+            format!(
+                "cores = [{}, {}]\ncmdline = \"stay\"\ninterrupts = \"{carrier}\"\nautostart = false",
+                2 * at + 1,
+                2 * at + 2
+            )
+        })
+        .collect();
+    let vms: Vec<_> = names
+        .iter()
+        .zip(&lines)
+        .map(|(name, lines)| (name.as_str(), "bench", lines.as_str()))
+        .collect();
+    let cores = 2 * u32::try_from(carriers.len())? + 1;
+    let mut boot = Boot::guests(&vms).cpu_model(model).cpus(cores).limit(300);
+    for (at, name) in names.iter().enumerate() {
+        boot = boot
+            .ctl("", &format!("vm start {name}"))
+            .ctl_after(at, "guest: done", &format!("vm stats {name}"))
+            .ctl("", &format!("vm stop {name}"));
+    }
+    let off = Ends::Seen("machine: off reason=ordered".to_owned());
+    let outcome = boot.ctl("", "off").ends(off).run()?;
+    for (at, (name, carrier)) in names.iter().zip(carriers).enumerate() {
+        holds_on_console(&outcome, at).with_context(|| name.clone())?;
+        for row in OF_INTERRUPTS {
+            let line = format!(r"^bench: {row} least=(\d+) median=(\d+)$");
+            let line = outcome.expect_console(at, &line)?;
+            println!(
+                "figure {model} {carrier} {row} least={} median={}",
+                &line[1], &line[2]
+            );
+        }
+        carried_by(&outcome, name, carrier)?;
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
-    qemu_tests::main(
-        [WITH_DELIVERY, WITHOUT_DELIVERY]
-            .map(|model| qemu_tests::test(&format!("figures::{model}"), move || figures(model)))
-            .into(),
-    )
+    let mut trials: Vec<_> = [WITH_DELIVERY, WITHOUT_DELIVERY]
+        .map(|model| qemu_tests::test(&format!("figures::{model}"), move || figures(model)))
+        .into();
+    for (model, carriers, default) in [
+        (
+            WITH_DELIVERY,
+            [SOFTWARE, ACCELERATED, DIRECT].as_slice(),
+            true,
+        ),
+        (WITH_POSTING, &[ACCELERATED, DIRECT], false),
+    ] {
+        let trial = qemu_tests::test(&format!("figures::carried::{model}"), move || {
+            carried(model, carriers)
+        });
+        trials.push(trial.with_ignored_flag(!default));
+    }
+    qemu_tests::main(trials)
 }
