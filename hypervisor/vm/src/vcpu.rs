@@ -118,7 +118,7 @@ impl Vcpu {
     #[inline]
     #[must_use]
     pub fn has_interrupt(&self) -> bool {
-        self.lapic.deliverable().is_some()
+        self.lapic.interrupts()
     }
 
     fn signals(&mut self, taken: Taken) {

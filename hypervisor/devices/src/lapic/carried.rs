@@ -122,6 +122,18 @@ impl Lapic {
         (!idle).then(|| self.timer.rested_deadline()).flatten()
     }
 
+    /// Whether a vCPU that does not run, such as one that halts, has an interrupt that it would be given.
+    #[inline]
+    #[must_use]
+    pub fn interrupts(&self) -> bool {
+        let Carried::Page(page) = self.carried else {
+            return self.deliverable().is_some();
+        };
+        // Its timer's is among the requests: then the page need not be searched.
+        let class = page.get(register::PPR) as u8 >> 4;
+        self.irr.highest() >> 4 > class || page.highest(register::IRR) >> 4 > class
+    }
+
     /// What a vCPU that does not run, such as one that halts, would be given next.
     #[cold]
     #[inline(never)]

@@ -245,6 +245,7 @@ fn agree(others: &[Carrier], ops: &[Op]) -> Result<(), TestCaseError> {
                 prop_assert_eq!(apic.deliverable(), None);
             } else {
                 prop_assert_eq!(apic.deliverable(), expected.deliverable());
+                prop_assert_eq!(apic.interrupts(), apic.deliverable().is_some());
                 prop_assert_eq!(
                     (apic.cr8(), apic.priority()),
                     (expected.cr8(), expected.priority())
