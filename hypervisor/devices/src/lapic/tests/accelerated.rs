@@ -150,9 +150,25 @@ fn an_absurd_period_leaves_the_guest_time_to_run() {
     for _ in 0..10 {
         let next = apic.next_deadline().unwrap_or(Ticks(0));
         apic.expire(next);
+        assert!(apic.next_deadline().is_some(), "requested, and on its way");
         assert_eq!(apic.hand_over().requesting, 0x40);
         assert!(apic.next_deadline() >= Some(next.after(Ticks(4000))));
         assert!(next > now);
         now = next;
     }
+}
+
+#[test]
+fn the_end_of_an_edge_triggered_interrupt_is_told_to_nobody() {
+    let mut apic = ready();
+    let _ = apic.lend_to_page(page());
+    apic.accept(Vector(0x51), true);
+    let _ = apic.hand_over();
+    assert_eq!(
+        apic.end_virtualized(Vector(0x51)),
+        Effect::Eoi(Vector(0x51))
+    );
+    assert_eq!(apic.end_virtualized(Vector(0x41)), Effect::None);
+    apic.take_from_page();
+    assert_eq!(apic.end_virtualized(Vector(0x51)), Effect::None);
 }

@@ -123,3 +123,22 @@ fn the_processor_is_programmed_with_what_it_takes() {
         assert_eq!(apic.programmed().lvt_timer, 0x5_0000 | vector);
     }
 }
+
+/// Its bit of TMR stays after its end, and would have each EOI of the guest exit for ever.
+#[test]
+fn a_level_triggered_interrupt_that_has_ended_is_not_in_flight() {
+    let mut apic = ready();
+    apic.accept(Vector(0x51), true);
+    apic.acknowledge(Vector(0x51));
+    assert_eq!(eoi(&mut apic), Effect::Eoi(Vector(0x51)));
+    let _ = apic.lend_to_processor();
+    assert!(!apic.has_level_in_flight());
+}
+
+#[test]
+fn the_deadline_is_the_processors_while_it_is_lent() {
+    let mut apic = direct();
+    apic.set_tsc_deadline(500, NOW);
+    assert!(!apic.has_requests());
+    assert_eq!(apic.next_deadline(), None);
+}
