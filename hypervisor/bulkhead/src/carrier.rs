@@ -106,6 +106,10 @@ impl Vcpu {
         }
         // From here on nobody reaches the processor with an interrupt for this vCPU.
         self.mailbox().withdraw();
+        // An EOI that has exited comes before all that is taken back, or its interrupt would stay in service.
+        if self.software.lapic.take_owed_end() {
+            self.end(core);
+        }
         let lapic = &mut self.software.lapic;
         match self.carrying.now {
             Carrier::Direct => {
