@@ -148,13 +148,13 @@ fn statistics(machine: &Machine, guest: &Guest) -> VmStatistics {
     let vcpus = (0..).zip(guest.cores()).zip(&guest.vm.statistics);
     let (now, tsc) = (hw::tsc::now(), machine.bundle.handover().tsc);
     let promise = |vcpu| {
-        let standing = guest.visible(vcpu).promise(now, tsc);
+        let standing = guest.visible(vcpu).promise(now);
         Promise {
             holds_for: standing.holds_for,
             breaches: standing.breaches().map(breach).collect(),
         }
     };
-    let promises = guest.plan.exits == Exits::None;
+    let promises = guest.plan.exits != Exits::Any;
     VmStatistics {
         vm: guest.vm.name.clone(),
         tsc,

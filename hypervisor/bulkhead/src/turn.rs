@@ -29,7 +29,7 @@ pub(crate) fn run(core: &mut Core, vcpu: &mut Vcpu, limit: Ticks) -> Over {
     let mailbox = guest.vm.mailbox(&vcpu.software);
     let statistics = guest.vm.statistics(&vcpu.software);
     let visible = guest.visible(vcpu.software.index);
-    let promises = guest.plan.exits == Exits::None;
+    let promises = guest.plan.exits != Exits::Any;
     let mut now = hw::tsc::now();
     loop {
         if !vcpu.prepare(core, mailbox, now, limit) {

@@ -139,7 +139,7 @@ impl Vcpu {
         self.carrying.begin();
         match start {
             Some(start) => {
-                self.visible().begin(hw::tsc::now());
+                self.visible().begin(hw::tsc::now(), self.guest);
                 self.set_up(vtx, start)
             }
             None => Ok(()),
@@ -166,7 +166,7 @@ impl Vcpu {
         hw::guest_msrs::init_debug_registers();
         control::set_cr2(0);
         self.software.started_up();
-        self.visible().begin(hw::tsc::now());
+        self.visible().begin(hw::tsc::now(), self.guest);
         Ok(())
     }
 

@@ -1,13 +1,12 @@
 //! What other cores may see of a vCPU: its core alone writes it.
 
+use crate::guest::Guest;
 use crate::log::{self, Level};
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use plan::Exits;
 use spec::apic::Carrier;
 use spec::{Hz, Ticks};
 use vm::{Kind, Promise, Standing};
-
-/// A vCPU that has made no exit for so long has booted, in nanoseconds. A kernel is silent for a second or two on slow machines.
-const SILENCE: u64 = 10_000_000_000;
 
 /// One vCPU, as the monitor shows it.
 #[derive(Debug, Default)]
@@ -26,10 +25,12 @@ impl Visible {
         self.promise.clear();
     }
 
-    /// It begins to run from the beginning.
-    pub(crate) fn begin(&self, now: Ticks) {
+    /// It begins to run from the beginning, as a vCPU of `guest`.
+    pub(crate) fn begin(&self, now: Ticks, guest: &Guest) {
         self.exited(now);
-        self.promise.restart(now);
+        if let Exits::None { boot } = guest.plan.exits {
+            self.promise.restart(now, guest.tsc.ticks(boot));
+        }
     }
 
     /// It has made an exit.
@@ -65,18 +66,20 @@ impl Visible {
     }
 
     /// How its promise to make no exit stands.
-    pub(crate) fn promise(&self, now: Ticks, tsc: Hz) -> Standing {
-        self.promise.snapshot(now, tsc.ticks(SILENCE))
+    pub(crate) fn promise(&self, now: Ticks) -> Standing {
+        self.promise.snapshot(now)
     }
 
-    /// It has made an exit although it is to make none. IPIs to others are no breach: only the hypervisor can send them, and they are
-    /// counted apart.
+    /// It has made an exit, and is to make none once it has booted. IPIs to others are no breach: only the hypervisor can send them, and
+    /// they are counted apart.
     #[cold]
     pub(crate) fn breach(&self, (vm, vcpu): (&str, u32), kind: Kind, now: Ticks, tsc: Hz) {
         if kind == Kind::Icr {
             return;
         }
-        if let Some(report) = self.promise.exit(kind, now, tsc.ticks(SILENCE)) {
+        // As many ticks are a second.
+        let second = Ticks(tsc.0);
+        if let Some(report) = self.promise.exit(kind, now, second) {
             log::line(
                 Level::Warn,
                 vm,

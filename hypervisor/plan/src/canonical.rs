@@ -96,12 +96,11 @@ impl fmt::Display for Vm {
             Interrupts::Accelerated => "accelerated",
             Interrupts::Direct => "direct",
         };
-        let exits = match self.exits {
-            Exits::Any => "any",
-            Exits::None => "none",
-        };
         writeln!(f, "interrupts = {}", Quotes(interrupts))?;
-        writeln!(f, "exits = {}", Quotes(exits))?;
+        match self.exits {
+            Exits::Any => writeln!(f, "exits = \"any\"")?,
+            Exits::None { boot } => writeln!(f, "exits = \"none\"\nboot = \"{}\"", Nanos(boot))?,
+        }
         writeln!(f, "autostart = {}", self.autostart)
     }
 }

@@ -1,15 +1,16 @@
-//! The keys that say who carries the local APICs of a VM, and which exits it may make: `interrupts` and `exits`.
+//! The keys that say who carries the local APICs of a VM, and which exits it may make: `interrupts`, `exits` and `boot`.
 
 use crate::claims::Claim;
 use crate::cores::Wish;
-use crate::model::{CONSOLE_CORE, Exits, Interrupts};
+use crate::duration;
+use crate::model::{CONSOLE_CORE, DEFAULT_BOOT, Exits, Interrupts};
 use crate::refusal::{Finding, Findings, Refused};
 use crate::table::{self, Table};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::ops::Range;
+use core::ops::{Range, RangeInclusive};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -19,7 +20,14 @@ const INTERRUPTS: &[(&str, Interrupts)] = &[
     ("accelerated", Interrupts::Accelerated),
     ("direct", Interrupts::Direct),
 ];
-const EXITS: &[(&str, Exits)] = &[("any", Exits::Any), ("none", Exits::None)];
+const EXITS: &[(&str, Exits)] = &[
+    ("any", Exits::Any),
+    // The key `boot` fills it in.
+    ("none", Exits::None { boot: DEFAULT_BOOT }),
+];
+const BOOT: &str = r#"boot = "60 s""#;
+/// From a kernel that does next to nothing, to a large system on an emulated processor.
+const BOOTS: RangeInclusive<u64> = 1_000_000..=3_600_000_000_000;
 
 /// How many cores a mend names one by one.
 const SHOWN: u32 = 8;
@@ -44,17 +52,17 @@ struct Lent {
     keys: &'static str,
 }
 
-/// Reads the two keys.
+/// Reads the three keys.
 pub(crate) fn read(table: &Table<'_>, findings: &mut Findings) -> Result<Asked, Refused> {
     let interrupts = choice(table, "interrupts", INTERRUPTS, findings);
-    let exits = choice(table, "exits", EXITS, findings);
+    let exits = exits(table, findings);
     let (interrupts, exits) = (interrupts?, exits?);
     let carried = match interrupts {
         Interrupts::Software => Some("the hypervisor carries the local APIC"),
         Interrupts::Accelerated => Some("the hypervisor takes the host's interrupts and timers"),
         Interrupts::Auto | Interrupts::Direct => None,
     };
-    if let (Exits::None, Some(carried)) = (exits, carried) {
+    if let (Exits::None { .. }, Some(carried)) = (exits, carried) {
         findings.add(
             Finding::new(
                 "`exits = \"none\"` needs the processor's own local APIC",
@@ -67,8 +75,10 @@ pub(crate) fn read(table: &Table<'_>, findings: &mut Findings) -> Result<Asked, 
     }
     let lent = match (interrupts, exits) {
         (Interrupts::Direct, Exits::Any) => Some(("interrupts", "`interrupts`")),
-        (Interrupts::Direct, Exits::None) => Some(("interrupts", "`interrupts` and `exits`")),
-        (_, Exits::None) => Some(("exits", "`exits`")),
+        (Interrupts::Direct, Exits::None { .. }) => {
+            Some(("interrupts", "`interrupts` and `exits`"))
+        }
+        (_, Exits::None { .. }) => Some(("exits", "`exits`")),
         (_, Exits::Any) => None,
     };
     Ok(Asked {
@@ -83,6 +93,40 @@ pub(crate) fn read(table: &Table<'_>, findings: &mut Findings) -> Result<Asked, 
             keys,
         }),
     })
+}
+
+/// Reads `exits`, and `boot`, which says from when on a promise holds.
+fn exits(table: &Table<'_>, findings: &mut Findings) -> Result<Exits, Refused> {
+    let exits = choice(table, "exits", EXITS, findings);
+    let Some(boot) = table.get("boot") else {
+        return exits;
+    };
+    if matches!(exits, Ok(Exits::Any)) {
+        table.missing("exits", findings, || stray(table));
+        return exits;
+    }
+    let boot = duration::read(boot, "boot", BOOTS, BOOT, findings);
+    exits?;
+    Ok(Exits::None {
+        boot: boot?.into_inner(),
+    })
+}
+
+/// A boot after which nothing changes.
+fn stray(table: &Table<'_>) -> Finding {
+    let finding = Finding::new(
+        "`boot` has no meaning without `exits = \"none\"`",
+        table.place("boot"),
+    );
+    match table.get("exits") {
+        Some(any) => finding
+            .label("exits are allowed after it too")
+            .related(any.span(), "no promise")
+            .mend("leave it out, or write `exits = \"none\"`"),
+        None => finding
+            .label("exits are allowed after it too")
+            .mend("leave it out, or add a line `exits = \"none\"`"),
+    }
 }
 
 fn choice<T: Copy + Default>(
@@ -176,16 +220,21 @@ fn example(vcpus: u32) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Facts, parse};
+    use crate::{DEFAULT_BOOT, Exits, Facts, Vm, parse};
     use alloc::format;
     use alloc::vec::Vec;
     use spec::apic::Carrier::{self, Accelerated, Direct, Software};
 
-    fn carriers(keys: &str) -> Vec<Carrier> {
+    fn vm(keys: &str) -> Vm {
         let text =
             format!("[[vm]]\nname = \"a\"\nkernel = \"k\"\nmemory = \"4 MiB\"\nvcpus = 2\n{keys}");
-        let plan = parse(&text, "a.toml", &Facts::default()).unwrap();
-        (0..2).map(|vcpu| plan.vms[0].carrier(vcpu)).collect()
+        let mut plan = parse(&text, "a.toml", &Facts::default()).unwrap();
+        plan.vms.remove(0)
+    }
+
+    fn carriers(keys: &str) -> Vec<Carrier> {
+        let vm = vm(keys);
+        (0..2).map(|vcpu| vm.carrier(vcpu)).collect()
     }
 
     #[test]
@@ -209,5 +258,18 @@ mod tests {
         );
         assert_eq!(carriers(&format!("{cores} \"software\"")), [Software; 2]);
         assert_eq!(carriers("interrupts = \"software\""), [Software; 2]);
+    }
+
+    #[test]
+    fn a_promise_waits_for_the_boot_as_long_as_is_said() {
+        let promises = |keys: &str| vm(&format!("cores = [1, 2]\n{keys}")).exits;
+        let boot = |boot| Exits::None { boot };
+        assert_eq!(promises("exits = \"any\""), Exits::Any);
+        assert_eq!(promises("exits = \"none\""), boot(DEFAULT_BOOT));
+        let with = |text| promises(&format!("exits = \"none\"\nboot = \"{text}\""));
+        assert_eq!(with("60 s"), boot(DEFAULT_BOOT));
+        assert_eq!(with("500ms"), boot(500_000_000));
+        assert_eq!(with("1 ms"), boot(1_000_000));
+        assert_eq!(with("3600 s"), boot(3_600_000_000_000));
     }
 }

@@ -114,10 +114,16 @@ pub enum Exits {
     /// Any
     #[default]
     Any,
-    /// None once it has booted: each is a breach, which is counted and told. Only where [`Interrupts::Direct`] may be, and not
+    /// None after the boot: each is a breach, which is counted and told. Only where [`Interrupts::Direct`] may be, and not
     /// beside another carrier.
-    None,
+    None {
+        /// How long the boot of each vCPU takes, in nanoseconds from its beginning
+        boot: u64,
+    },
 }
+
+/// How long a boot takes if nothing else is said, in nanoseconds.
+pub const DEFAULT_BOOT: u64 = 60_000_000_000;
 
 /// The core that serves the machine's consoles: the host's interrupts arrive there, so that it cannot be lent to a guest whole.
 pub const CONSOLE_CORE: u32 = 0;

@@ -28,6 +28,7 @@ pub(crate) const KEYS: &[&str] = &[
     "period",
     "interrupts",
     "exits",
+    "boot",
     "autostart",
 ];
 /// Keys that are not among them because they belong to the whole file.

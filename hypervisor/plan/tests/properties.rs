@@ -1,8 +1,8 @@
 //! What holds for any text and any plan.
 
 use plan::{
-    CONSOLE_CORE, Cores, Cyclic, Exits, Facts, Format, Interrupts, MAX_VCPUS, MAX_WEIGHT, Module,
-    Plan, Reservation, Runs, Share, Smt, Spare, Start, Vm, Window,
+    CONSOLE_CORE, Cores, Cyclic, DEFAULT_BOOT, Exits, Facts, Format, Interrupts, MAX_VCPUS,
+    MAX_WEIGHT, Module, Plan, Reservation, Runs, Share, Smt, Spare, Start, Vm, Window,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -178,9 +178,10 @@ fn interrupts() -> impl Strategy<Value = (Interrupts, Exits)> {
         Interrupts::Direct,
     ]);
     let none = select(vec![Interrupts::Auto, Interrupts::Direct]);
+    let boot = prop_oneof![1_000_000..=3_600_000_000_000u64, Just(DEFAULT_BOOT)];
     prop_oneof![
         any.prop_map(|interrupts| (interrupts, Exits::Any)),
-        none.prop_map(|interrupts| (interrupts, Exits::None)),
+        (none, boot).prop_map(|(interrupts, boot)| (interrupts, Exits::None { boot })),
     ]
 }
 
@@ -328,6 +329,7 @@ fn piece() -> impl Strategy<Value = String> {
         "autostart",
         "interrupts = \"direct\"\n",
         "exits = \"none\"\n",
+        "boot = \"1 s\"\n",
         "smt",
         "statistics",
         "\"multiboot\"",
@@ -378,7 +380,10 @@ fn runs_as_it_says(plan: &Plan, cores: u32) -> Result<(), TestCaseError> {
         .collect();
     prop_assert_eq!(tables.len(), plan.cyclic.len());
     for ((index, vm), on) in (0..).zip(&plan.vms).zip(&placed) {
-        let lends = vm.interrupts == Interrupts::Direct || vm.exits == Exits::None;
+        let lends = vm.interrupts == Interrupts::Direct || vm.exits != Exits::Any;
+        if let Exits::None { boot } = vm.exits {
+            prop_assert!((1_000_000..=3_600_000_000_000).contains(&boot));
+        }
         for (vcpu, core) in (0..).zip(on) {
             let lent = vm.carrier(vcpu) == Carrier::Direct;
             prop_assert!(lent || !lends);

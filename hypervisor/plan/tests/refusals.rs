@@ -117,7 +117,12 @@ fn what_is_shown_as_right_is_right() {
     // As its comments say.
     assert_eq!(two.place(4), [vec![3], vec![0, 1]]);
     assert_eq!(three.place(4), [vec![1], vec![1]]);
-    assert_eq!(four.vms[0].exits, plan::Exits::None);
+    assert_eq!(
+        four.vms[0].exits,
+        plan::Exits::None {
+            boot: 5_000_000_000
+        }
+    );
 
     let refusal = refuse(b"").expect_err("no VM").render(false);
     let (_, least) = refusal.split_once("help: ").expect("a mend");

@@ -116,7 +116,7 @@ pub struct VcpuStatistics {
 /// How the promise to make no exit after boot stands.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Promise {
-    /// How long ago boot was over, or the last breach was; `None` while it boots, which is over when there was no exit for a second
+    /// How long ago boot was over, or the last breach was; `None` while it boots, for as long as the plan says
     pub holds_for: Option<Ticks>,
     /// Exits since then, by kind; only kinds that there were
     pub breaches: Vec<Breach>,

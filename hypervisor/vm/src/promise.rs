@@ -9,15 +9,15 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use spec::Ticks;
 
-/// Set in the time of a breach. Sixty-three bits of ticks last for decades.
+/// Set in the time of a breach. Sixty-three bits of ticks last for decades. It tells a breach, to which a reader's time-stamp counter may
+/// be behind, from an end of boot that is yet to come.
 const BROKEN: u64 = 1 << 63;
 
 /// The promise of one vCPU.
 #[derive(Debug, Default)]
 pub struct Promise {
-    /// When the vCPU began to run, or made its last exit; zero if it has not begun. With [`BROKEN`] that exit was a breach: both are in
-    /// one word, since a reader could not tell a breach from an exit of the boot if it saw only one of them.
-    quiet_since: AtomicU64,
+    /// When boot is over, or with [`BROKEN`] the last breach was; zero if the vCPU has not begun
+    holds_since: AtomicU64,
     /// By kind
     breaches: [AtomicU64; KINDS],
     /// When a breach was reported last
@@ -61,31 +61,29 @@ impl Standing {
 }
 
 impl Promise {
-    /// The vCPU begins at `now` and is booting again. To be called by its core whenever it starts to run from the beginning: with its
-    /// VM, and at each start-up, since a vCPU that waits for one makes no exit either.
-    pub fn restart(&self, now: Ticks) {
+    /// The vCPU begins at `now`, and boots for as long as `boot` says. To be called by its core whenever it starts to run from the
+    /// beginning: with its VM, and at each start-up.
+    pub fn restart(&self, now: Ticks, boot: Ticks) {
         self.clear();
-        self.quiet_since.store(word(now, false), Ordering::Relaxed);
+        // Zero is for who has not begun.
+        let end = now.after(boot).0.clamp(1, BROKEN - 1);
+        self.holds_since.store(end, Ordering::Relaxed);
     }
 
     /// Forgets all: the vCPU has not begun. To be called by its core, or while it is at rest.
     pub fn clear(&self) {
-        let times = [&self.quiet_since, &self.reported, &self.unreported];
+        let times = [&self.holds_since, &self.reported, &self.unreported];
         for counter in times.into_iter().chain(&self.breaches) {
             counter.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Takes an exit of this kind at `now` into account. Boot is over at the first `second` without an exit; what comes after that is a
-    /// breach, which is to be reported if it is the first of its kind, or if for a second none was. Only the vCPU's core calls this.
+    /// Takes an exit of this kind at `now` into account. After the boot it is a breach, which is to be reported if it is the first of its
+    /// kind, or if for a `second` none was. Only the vCPU's core calls this.
     #[must_use]
     pub fn exit(&self, kind: Kind, now: Ticks, second: Ticks) -> Option<Report> {
-        let is_breach = self.holds_for(now, second).is_some();
-        self.quiet_since
-            .store(word(now, is_breach), Ordering::Relaxed);
-        if !is_breach {
-            return None;
-        }
+        self.holds_for(now)?;
+        self.holds_since.store(now.0 | BROKEN, Ordering::Relaxed);
         let is_first = self
             .breaches
             .get(kind as usize)
@@ -106,9 +104,9 @@ impl Promise {
 
     /// How it stands at `now`. Exits that come meanwhile may be seen in part.
     #[must_use]
-    pub fn snapshot(&self, now: Ticks, second: Ticks) -> Standing {
+    pub fn snapshot(&self, now: Ticks) -> Standing {
         Standing {
-            holds_for: self.holds_for(now, second),
+            holds_for: self.holds_for(now),
             breaches: array::from_fn(|i| {
                 self.breaches
                     .get(i)
@@ -118,24 +116,13 @@ impl Promise {
     }
 
     /// For how long it has been kept since the end of boot or the last breach.
-    fn holds_for(&self, now: Ticks, second: Ticks) -> Option<Ticks> {
-        let word = self.quiet_since.load(Ordering::Relaxed);
-        // The time-stamp counter of a reader may be behind.
-        let quiet = now.0.saturating_sub(word & !BROKEN);
-        let time = match word {
+    fn holds_for(&self, now: Ticks) -> Option<Ticks> {
+        match self.holds_since.load(Ordering::Relaxed) {
             0 => None,
-            BROKEN.. => Some(quiet),
-            _ => quiet.checked_sub(second.0),
-        };
-        time.map(Ticks)
+            breach @ BROKEN.. => Some(now.since(Ticks(breach & !BROKEN))),
+            end => now.0.checked_sub(end).map(Ticks),
+        }
     }
-}
-
-/// The word for a time at which there was a breach or not.
-const fn word(time: Ticks, is_breach: bool) -> u64 {
-    // Zero is for who has not begun.
-    let time = if time.0 == 0 { 1 } else { time.0 };
-    if is_breach { time | BROKEN } else { time }
 }
 
 /// Counts one, and gives the sum. There is one writer, so nothing can come between load and store.
