@@ -26,14 +26,14 @@ const CLOCK_VM: &str = "[[vm]]\nname = \"clock\"\nkernel = \"clock.elf\"\nformat
                         cmdline = \"period_us=100000\"\n";
 /// Busy and asleep with a tick of 250 Hz.
 const QUIET_VM: &str = "[[vm]]\nname = \"quiet\"\nkernel = \"quiet.elf\"\nformat = \"elf64\"\nmemory = \"16 MiB\"\ncores = [1]\n\
-                        cmdline = \"seconds=20 self_ipis\"\nexits = \"none\"\nautostart = false\n";
+                        cmdline = \"seconds=20 self_ipis\"\nexits = \"none\"\nboot = \"1 s\"\nautostart = false\n";
 
 /// A Debian with so many processors, the clock, and the quiet guest.
 fn machine(suite: Suite, model: &str, vcpus: u32) -> Result<Boot> {
     let cores: Vec<String> = (2..2 + vcpus).map(|core| core.to_string()).collect();
     let text = format!(
         "[[vm]]\nname = \"debian\"\nkernel = \"debian/vmlinuz\"\ninitrd = \"debian/initrd.img\"\ncmdline = \"console=ttyS0\"\n\
-         memory = \"256 MiB\"\ncores = [{}]\nexits = \"none\"\n{CLOCK_VM}{QUIET_VM}",
+         memory = \"256 MiB\"\ncores = [{}]\nexits = \"none\"\nboot = \"10 s\"\n{CLOCK_VM}{QUIET_VM}",
         cores.join(", ")
     );
     let boot = Boot::config(&text)
