@@ -87,15 +87,9 @@ impl Vcpu {
 
     /// The same carrier goes on: it may have to learn of a write that exited.
     fn keep(&mut self, core: &mut Core) {
-        let lapic = &self.software.lapic;
-        match self.carrying.now {
-            Carrier::Direct => {
-                let programmed = lapic.programmed();
-                core.program(programmed.lvt_timer, programmed.svr);
-            }
-            // The processor would not drop what is posted, as an APIC that is disabled by software does.
-            Carrier::Accelerated if !lapic.is_enabled() => self.mailbox().withdraw(),
-            Carrier::Accelerated | Carrier::Software => {}
+        if self.carrying.now == Carrier::Direct {
+            let programmed = self.software.lapic.programmed();
+            core.program(programmed.lvt_timer, programmed.svr);
         }
     }
 
@@ -169,9 +163,7 @@ impl Vcpu {
 
     /// Whether interrupts can be posted to it while it runs.
     pub(crate) fn takes_posts(&self) -> bool {
-        self.carrying.posts
-            && self.carrying.now == Carrier::Accelerated
-            && self.software.lapic.is_enabled()
+        self.carrying.posts && self.carrying.now == Carrier::Accelerated
     }
 
     fn carry(&mut self, carried: &Carried) {

@@ -9,13 +9,11 @@ use platform::MsrPolicy;
 use platform::apic;
 use platform::msr::Rights;
 use seam::TableMem;
-use spec::apic::{Carrier, register};
+use spec::apic::Carrier;
 use spec::ept::Eptp;
 use spec::memory_type::MemoryType;
 use spec::{Hpa, Msr, msr};
 use vmx::{MsrBitmap, Pointers};
-
-const EOI: Msr = Msr(msr::X2APIC_FIRST.0 + register::EOI as u32);
 
 /// Frames of a VM, and what it has for each of its vCPUs, by index.
 pub(crate) struct Structures {
@@ -58,7 +56,12 @@ impl Structures {
             .transpose()?;
         let usual = granted(policy, Carrier::Direct)?;
         let mut ends_exit = usual.clone();
-        ends_exit.deny_write(EOI);
+        for withheld in apic::WITHHELD_WITH_LEVEL_IN_FLIGHT {
+            let (read, write) = sides(withheld.rights);
+            withheld
+                .msrs()
+                .for_each(|msr| ends_exit.deny(msr, read, write));
+        }
         let io = vmx::IoBitmaps::new();
         let (a, b) = io.bytes().split_at(vmx::IoBitmaps::B);
         let pages = if accelerates { vcpus } else { 0 };
@@ -88,6 +91,13 @@ fn bitmap(vtx: &mut VtX, bytes: &[u8]) -> Result<Hpa, String> {
     Ok(frame)
 }
 
+const fn sides(rights: Rights) -> (bool, bool) {
+    (
+        rights.contains(Rights::READ),
+        rights.contains(Rights::WRITE),
+    )
+}
+
 /// What a guest may touch without an exit while its local APIC is carried so: what the policy names, and what that carrier grants.
 fn granted(policy: &MsrPolicy, carrier: Carrier) -> Result<MsrBitmap, String> {
     let mut bitmap = MsrBitmap::new();
@@ -108,9 +118,9 @@ fn granted(policy: &MsrPolicy, carrier: Carrier) -> Result<MsrBitmap, String> {
     // It reads the processor's own, on whichever core that is.
     let adjusted = !seat::all().iter().all(Seat::is_unadjusted);
     for grant in apic::grants(carrier) {
-        for number in grant.first.0..=grant.last.0 {
-            if !(adjusted && Msr(number) == msr::TSC_ADJUST) {
-                allow(Msr(number), grant.rights)?;
+        for which in grant.msrs() {
+            if !(adjusted && which == msr::TSC_ADJUST) {
+                allow(which, grant.rights)?;
             }
         }
     }

@@ -101,9 +101,7 @@ impl Vcpu {
                 ..Wants::default()
             };
         }
-        if self.lapic.next_deadline().is_some_and(|d| d <= now) {
-            self.lapic.expire(now);
-        }
+        self.lapic.expire(now);
         Wants {
             nmi: self.nmi,
             interrupt: match self.lapic.carrier() {

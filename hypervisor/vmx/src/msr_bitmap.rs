@@ -52,9 +52,15 @@ impl MsrBitmap {
         true
     }
 
-    /// Has writes exit again.
-    pub fn deny_write(&mut self, msr: Msr) {
-        if let Some((byte, bit)) = Self::place(msr) {
+    /// Has reads, writes or both exit again.
+    pub fn deny(&mut self, msr: Msr, read: bool, write: bool) {
+        let Some((byte, bit)) = Self::place(msr) else {
+            return;
+        };
+        if read {
+            self.0[byte] |= bit;
+        }
+        if write {
             self.0[byte + Self::WRITE] |= bit;
         }
     }
@@ -113,8 +119,10 @@ mod tests {
             expected[2048 + byte] &= !(1 << bit);
             assert_eq!(bitmap.bytes(), &expected, "write of {msr:#x}");
 
-            bitmap.deny_write(Msr(msr));
+            bitmap.deny(Msr(msr), false, true);
             assert!(!bitmap.read_exits(Msr(msr)) && bitmap.write_exits(Msr(msr)));
+            bitmap.deny(Msr(msr), true, false);
+            assert_eq!(bitmap, MsrBitmap::new());
         }
     }
 
