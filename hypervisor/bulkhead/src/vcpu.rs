@@ -4,6 +4,7 @@
 
 mod presence;
 mod report;
+mod sleep;
 
 use crate::carrier::Carrying;
 use crate::guest::Guest;
@@ -21,6 +22,7 @@ use hw::guest_msrs::GuestRegisters;
 use hw::vmx_ops::{self, CurrentVmcs};
 use presence::{Away, host_state};
 use sched::Id;
+use sleep::Deaf;
 use spec::Ticks;
 use spec::apic::Carrier;
 use spec::cpu::Cr4;
@@ -62,13 +64,6 @@ pub(crate) struct Vcpu {
     deaf: Deaf,
     /// The preemption timer's field holds a deadline, not the longest time there is
     timer_set: bool,
-}
-
-/// What a halted vCPU does not hear: that was decided when it halted, and cannot change meanwhile.
-#[derive(Clone, Copy, Default)]
-struct Deaf {
-    interrupts: bool,
-    nmis: bool,
 }
 
 impl Vcpu {
@@ -224,44 +219,6 @@ impl Vcpu {
         self.id().0 + 1
     }
 
-    /// Takes in what others have for it, and says whether it can be entered now.
-    pub(crate) fn is_ready(&mut self, now: Ticks) -> bool {
-        if !self.on || self.held {
-            return false;
-        }
-        let wants = self
-            .software
-            .wants(self.guest.vm.mailbox(&self.software), now);
-        match self.software.activity {
-            Activity::Active => true,
-            Activity::Halted => self.is_interrupted() || wants.nmi && !self.deaf.nmis,
-            Activity::WaitForSipi => wants.start_up.is_some(),
-        }
-    }
-
-    /// It has an interrupt for which it would wake up.
-    fn is_interrupted(&self) -> bool {
-        !self.deaf.interrupts && self.software.has_interrupt()
-    }
-
-    /// Ends the sleep of a vCPU to which the processor delivers interrupts, if there is one.
-    pub(crate) fn wake_if_interrupted(&mut self) {
-        if self.software.activity == Activity::Halted && self.is_interrupted() {
-            self.software.activity = Activity::Active;
-        }
-    }
-
-    /// It has executed HLT.
-    pub(crate) fn fall_asleep(&mut self) {
-        self.software.activity = Activity::Halted;
-        if let Some(vmx) = &self.vmx {
-            self.deaf = Deaf {
-                interrupts: !vmx.can_take_interrupt(&self.vmcs),
-                nmis: !vmx.can_take_nmi(&self.vmcs),
-            };
-        }
-    }
-
     /// What was in the control structure's field for the preemption timer is not known any more.
     pub(crate) fn forget_timer(&mut self) {
         self.timer_set = true;
@@ -275,20 +232,6 @@ impl Vcpu {
     /// Where others leave things for it.
     pub(crate) fn mailbox(&self) -> &'static Mailbox {
         self.guest.vm.mailbox(&self.software)
-    }
-
-    /// The vector of a start-up that has come and is not carried out yet.
-    pub(crate) fn awaited_start_up(&mut self) -> Option<u8> {
-        let mailbox = self.guest.vm.mailbox(&self.software);
-        self.software.wants(mailbox, hw::tsc::now()).start_up
-    }
-
-    /// When its core must look at it again at the latest, for its own timer.
-    pub(crate) fn deadline(&self) -> Option<Ticks> {
-        if !self.on || self.held || self.deaf.interrupts {
-            return None;
-        }
-        self.software.deadline()
     }
 
     /// Puts into the VMCS what the next entry delivers, and the time at which it must end: `limit` at the latest. `false` if the vCPU

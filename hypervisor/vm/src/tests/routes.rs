@@ -169,7 +169,7 @@ fn no_interrupt_is_lost_or_astray_while_the_route_changes() {
                     mailbox.take(&mut lapic);
                 }
                 // The processor takes what is posted only if it is notified.
-                if turn % 3 == 0 && core.notified.swap(false, Ordering::SeqCst) {
+                if turn.is_multiple_of(3) && core.notified.swap(false, Ordering::SeqCst) {
                     mailbox.take(&mut lapic);
                 }
                 seen += count(&mut lapic);
