@@ -26,7 +26,7 @@ pub(crate) struct Carrying {
     pub(crate) now: Carrier,
     /// Ends of interrupts exit, under [`Carrier::Direct`]
     ends_exit: bool,
-    /// What has been told in the log since its VM was started, a bit for each carrier
+    /// What has been told in the log, a bit for each carrier
     told: u8,
 }
 
@@ -43,10 +43,9 @@ impl Carrying {
         }
     }
 
-    /// Its VM is started anew.
+    /// Its VM is started anew. What was told is not told again: a guest that resets itself without end could fill the log.
     pub(crate) const fn begin(&mut self) {
         self.now = Carrier::Software;
-        self.told = 0;
     }
 }
 
@@ -58,6 +57,10 @@ impl Vcpu {
         self.software.unsettled = false;
         if self.vmx.is_none() {
             return;
+        }
+        // Before the mailbox is looked into: the I/O APIC may answer the end of an interrupt with the next.
+        if self.software.lapic.take_owed_end() {
+            self.end(core);
         }
         // One that sleeps in our eyes is woken by us.
         let best = match self.software.activity {
@@ -100,7 +103,7 @@ impl Vcpu {
         }
         // From here on nobody reaches the processor with an interrupt for this vCPU.
         self.mailbox().withdraw();
-        // An EOI that has exited comes before all that is taken back, or its interrupt would stay in service.
+        // Or its interrupt would come back as one in service.
         if self.software.lapic.take_owed_end() {
             self.end(core);
         }
@@ -174,7 +177,8 @@ impl Vcpu {
         self.carrying.now = vmx.carrier();
         self.visible().set_carrier(self.carrying.now);
         self.forget_timer();
-        if sleeps {
+        // An INIT that has ended the sleep has come before this.
+        if sleeps && self.software.activity == Activity::Active {
             self.fall_asleep();
         }
     }
@@ -208,10 +212,6 @@ impl Vcpu {
                 self.wake_if_interrupted();
             }
             Carrier::Direct => {
-                if lapic.take_owed_end() {
-                    self.end(core);
-                }
-                let lapic = &mut self.software.lapic;
                 if lapic.has_requests() {
                     for (base, word) in (0..).step_by(64).zip(lapic.take_requests()) {
                         let mut bits = word;
@@ -253,7 +253,7 @@ impl Vcpu {
         }
     }
 
-    /// Says in the log what carries the local APIC, each carrier once in the life of a VM, or a guest could fill the log.
+    /// Says in the log what carries the local APIC, each carrier once, or a guest could fill the log.
     fn tell(&mut self) {
         let now = self.carrying.now;
         let bit = 1 << now as u8;

@@ -70,7 +70,7 @@ impl Core {
             let local = CoreLocal::install(hw::cpuid::apic_id(), index);
             (segments, local, LocalApic::take(apic, TIMER)?)
         };
-        if hw::tsc::tsc_adjust().is_some_and(|adjust| adjust != 0)
+        if hw::tsc::tsc_adjust() != Some(0)
             && let Some(seat) = seat::at(index)
         {
             seat.set_adjusted();
@@ -129,6 +129,7 @@ impl Core {
 
     /// Sleeps until an interrupt has been served or the core was kicked, at the latest until `deadline`.
     pub(crate) fn sleep(&mut self, deadline: Option<Ticks>) {
+        debug_assert!(!self.lent, "a guest's interrupts would be taken");
         let deadline = self.latest(deadline);
         if self.armed != deadline {
             self.apic.set_timer(deadline, hw::tsc::now());

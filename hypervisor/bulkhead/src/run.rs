@@ -15,7 +15,7 @@ use crate::vtx::VtX;
 use crate::{lifecycle, shares, stop, trace};
 use alloc::boxed::Box;
 use exits::Stop;
-use plan::Interrupts;
+use plan::{Exits, Interrupts};
 use proto::trace::{Event, What};
 use sched::{Band, Id, Scheduler};
 use spec::Ticks;
@@ -132,7 +132,8 @@ fn carrying(vtx: &VtX, (guest, vcpu): (&Guest, u32), may_lend: bool) -> Carrying
         Carrier::Direct | Carrier::Accelerated if has => Carrier::Accelerated,
         _ => Carrier::Software,
     };
-    if best < planned && guest.plan.interrupts != Interrupts::Auto {
+    let counts_on_it = guest.plan.interrupts != Interrupts::Auto || guest.plan.exits != Exits::Any;
+    if best < planned && counts_on_it {
         crate::warning!(
             "vm: {}: vcpu={vcpu} has its local APIC {best}: this core cannot have it {planned}",
             guest.vm.name
@@ -278,6 +279,9 @@ impl Runner {
     /// Sleeps with the only vCPU of this core, if that has nothing to do, until it has; says whether it has then. Not with one that runs
     /// by its reservation or in its window, for which it counts when it wakes.
     fn nap(&mut self, id: Id, until: Ticks) -> bool {
+        if self.core.is_lent() {
+            return false;
+        }
         let (now, run) = (hw::tsc::now(), self.running);
         let Some(vcpu) = self.vcpu_mut(id).as_mut() else {
             return false;
@@ -320,7 +324,8 @@ impl Runner {
             mailbox.post_at(self.core.local.apic_id);
         }
         let over = turn::run(&mut self.core, vcpu, until);
-        if posts {
+        // One to which the local APIC was lent meanwhile has another way.
+        if posts && vcpu.carrying.now == Carrier::Accelerated {
             mailbox.withdraw();
         }
         match over {

@@ -31,7 +31,7 @@ pub(crate) struct Seat {
     pub(crate) report: Report,
     /// Its TSC is not the first core's
     out_of_step: AtomicBool,
-    /// Firmware has adjusted its TSC, which a guest that reads IA32_TSC_ADJUST of the processor would see
+    /// It has no IA32_TSC_ADJUST, or firmware has adjusted its TSC, which a guest that reads the processor's would see
     adjusted: AtomicBool,
 }
 

@@ -71,8 +71,7 @@ pub(crate) fn run(core: &mut Core, vcpu: &mut Vcpu, limit: Ticks) -> Over {
         }
         visible.exited(exited);
         if promises {
-            let who = (guest.vm.name.as_str(), vcpu.software.index);
-            visible.breach(who, kind, exited, guest.tsc);
+            visible.breach((guest, vcpu.software.index), kind, exited);
         }
         now = hw::tsc::now();
         statistics.record(kind, now.since(exited));

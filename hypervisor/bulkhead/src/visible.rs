@@ -4,8 +4,8 @@ use crate::guest::Guest;
 use crate::log::{self, Level};
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use plan::Exits;
+use spec::Ticks;
 use spec::apic::Carrier;
-use spec::{Hz, Ticks};
 use vm::{Kind, Promise, Standing};
 
 /// One vCPU, as the monitor shows it.
@@ -25,10 +25,12 @@ impl Visible {
         self.promise.clear();
     }
 
-    /// It begins to run from the beginning, as a vCPU of `guest`.
+    /// It begins to run from the beginning, as a vCPU of `guest`. One that its VM starts up again has booted before.
     pub(crate) fn begin(&self, now: Ticks, guest: &Guest) {
         self.exited(now);
-        if let Exits::None { boot } = guest.plan.exits {
+        if let Exits::None { boot } = guest.plan.exits
+            && !self.promise.has_begun()
+        {
             self.promise.restart(now, guest.tsc.ticks(boot));
         }
     }
@@ -70,19 +72,19 @@ impl Visible {
         self.promise.snapshot(now)
     }
 
-    /// It has made an exit, and is to make none once it has booted. IPIs to others are no breach: only the hypervisor can send them, and
-    /// they are counted apart.
+    /// The vCPU `vcpu` of `guest` has made an exit, and is to make none once it has booted. IPIs to others are no breach: only the
+    /// hypervisor can send them, and they are counted apart.
     #[cold]
-    pub(crate) fn breach(&self, (vm, vcpu): (&str, u32), kind: Kind, now: Ticks, tsc: Hz) {
-        if kind == Kind::Icr {
+    pub(crate) fn breach(&self, (guest, vcpu): (&Guest, u32), kind: Kind, now: Ticks) {
+        if kind == Kind::Icr && guest.plan.vcpus > 1 {
             return;
         }
         // As many ticks are a second.
-        let second = Ticks(tsc.0);
+        let second = Ticks(guest.tsc.0);
         if let Some(report) = self.promise.exit(kind, now, second) {
             log::line(
                 Level::Warn,
-                vm,
+                &guest.vm.name,
                 format_args!("vm: vcpu={vcpu} has exited although its plan says none: {report}"),
             );
         }

@@ -131,6 +131,7 @@ impl LocalApic {
             (3, register::LVT_ERROR),
             (4, register::LVT_PERFORMANCE),
             (5, register::LVT_THERMAL),
+            (6, register::LVT_CMCI),
         ] {
             if entry <= last {
                 apic.write(r, Lvt::MASKED.bits());

@@ -1,4 +1,4 @@
-//! Sleep until an interrupt or a kick, or until a kick alone.
+//! Sleep until an interrupt or a kick.
 // UNSAFETY: STI, HLT, CLI, MONITOR, MWAIT.
 #![allow(unsafe_code)]
 
@@ -6,15 +6,13 @@ use crate::core_local::{CoreLocal, KICKED};
 use crate::gap::Gap;
 use core::arch::{asm, global_asm};
 
-// All three routines look at the kick flag last thing. What NMIs that strike later mean for them, `gap` says.
+// Both routines look at the kick flag last thing. What NMIs that strike later mean for them, `gap` says.
 //
 // STI holds interrupts back until HLT has begun (SDM vol. 2, "STI"), but an NMI between the two ends that: its IRET opens
 // interrupts before the HLT. It never returns to the HLT, though, so no interrupt is taken right before it.
 //
 // MWAIT, asked by ECX bit 0, ends at an interrupt although interrupts are masked (SDM vol. 2, "MWAIT"); which one, shows when
 // they are opened. Hint 0 is C1, in which the local APIC's timer runs on.
-//
-// The third does not open interrupts: a masked one does not end HLT, an NMI does (SDM vol. 2, "HLT").
 global_asm!(
     ".pushsection .text.bulkhead_idle, \"ax\", @progbits",
     ".global bulkhead_hlt, bulkhead_hlt_look, bulkhead_hlt_end",
@@ -44,14 +42,6 @@ global_asm!(
     "nop",
     "cli",
     "ret",
-    ".global bulkhead_halt, bulkhead_halt_look, bulkhead_halt_end",
-    "bulkhead_halt:",
-    "bulkhead_halt_look:",
-    "cmp byte ptr [rdi + {kicked}], 0",
-    "jne bulkhead_halt_end",
-    "hlt",
-    "bulkhead_halt_end:",
-    "ret",
     ".popsection",
     kicked = const KICKED,
 );
@@ -63,13 +53,10 @@ unsafe extern "C" {
     fn bulkhead_mwait(core: *const CoreLocal);
     static bulkhead_mwait_look: u8;
     static bulkhead_mwait_end: u8;
-    fn bulkhead_halt(core: *const CoreLocal);
-    static bulkhead_halt_look: u8;
-    static bulkhead_halt_end: u8;
 }
 
-/// Between the last look at the kick flag and the sleep: by HLT, by MWAIT, by HLT with interrupts masked.
-pub(crate) fn gaps() -> [Gap; 3] {
+/// Between the last look at the kick flag and the sleep: by HLT, by MWAIT.
+pub(crate) fn gaps() -> [Gap; 2] {
     let gap = |look: *const u8, end: *const u8| Gap {
         from: look as u64,
         to: end as u64,
@@ -81,7 +68,6 @@ pub(crate) fn gaps() -> [Gap; 3] {
             &raw const bulkhead_mwait_look,
             &raw const bulkhead_mwait_end,
         ),
-        gap(&raw const bulkhead_halt_look, &raw const bulkhead_halt_end),
     ]
 }
 
@@ -101,13 +87,6 @@ pub fn wait(core: &CoreLocal) {
             bulkhead_hlt(core);
         }
     }
-}
-
-/// Sleeps until a kick, or returns at once if one was noted before; interrupts stay masked, and end nothing: for a core whose local
-/// APIC is lent. May return without a kick. NMIs must not be blocked. `core` is this core's own.
-pub fn wait_for_kick(core: &CoreLocal) {
-    // SAFETY: IDT and stacks are in place, and an NMI returns; the code above follows the C convention.
-    unsafe { bulkhead_halt(core) };
 }
 
 /// "mwait" or "hlt", for the boot log.

@@ -122,8 +122,8 @@ extern "C" fn trap(frame: &mut Frame) {
         if let Some(core) = CoreLocal::current() {
             core.note_kick();
         }
-        let [hlt, mwait, halt] = crate::idle::gaps();
-        let ways = [crate::entry::gap(), hlt, mwait, halt].map(|gap| gap.way_out(frame.rip));
+        let [hlt, mwait] = crate::idle::gaps();
+        let ways = [crate::entry::gap(), hlt, mwait].map(|gap| gap.way_out(frame.rip));
         if let Some(rip) = ways.into_iter().flatten().next() {
             frame.rip = rip;
         }

@@ -69,6 +69,8 @@ pub mod register {
     pub const IRR: u8 = 0x20;
     /// Error status
     pub const ESR: u8 = 0x28;
+    /// LVT of corrected machine checks
+    pub const LVT_CMCI: u8 = 0x2f;
     /// Interrupt command, low half; in x2APIC mode all 64 bits
     pub const ICR: u8 = 0x30;
     /// Interrupt command, high half (xAPIC only)

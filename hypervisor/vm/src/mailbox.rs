@@ -72,7 +72,7 @@ pub struct Mailbox {
     level: Vectors,
     /// How an edge-triggered interrupt gets to the vCPU: [`Route`], packed
     route: AtomicU64,
-    /// How many are about to raise an interrupt in a local APIC that is lent to the vCPU
+    /// How many are about to send its core an interrupt
     senders: AtomicU32,
     /// What the vCPU's local APIC answers to, packed; its core tells of each change
     address: AtomicU64,
@@ -147,14 +147,18 @@ impl Mailbox {
             // Whoever has set it tells, after having looked at the route as below.
             return false;
         }
-        // The vCPU may have left its core meanwhile: either we see that, or its core sees the bit in `withdraw`.
-        match self.route() {
+        // The vCPU may have left its core meanwhile: either we see that, or its core sees the bit in `withdraw`. And that waits for us:
+        // the core's local APIC may be about to be lent, and a guest is not to find a notification in it.
+        self.senders.fetch_add(1, Ordering::SeqCst);
+        let kicks = match self.route() {
             Route::Post(core) => {
                 ways.notify(core);
                 false
             }
             _ => self.posted(),
-        }
+        };
+        self.senders.fetch_sub(1, Ordering::SeqCst);
+        kicks
     }
 
     /// Raises an interrupt in the local APIC that is lent to the vCPU, if it still is.
@@ -189,7 +193,7 @@ impl Mailbox {
         self.post(vector, false)
     }
 
-    /// From now on interrupts wait here again, and the vCPU's core is kicked. Nobody raises one any more when this returns.
+    /// From now on interrupts wait here again, and the vCPU's core is kicked. Nobody sends that core one any more when this returns.
     pub fn withdraw(&self) {
         self.set_route(Route::Kick);
         while self.senders.load(Ordering::SeqCst) != 0 {

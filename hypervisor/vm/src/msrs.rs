@@ -47,7 +47,7 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
                         // Whether it takes interrupts, which is all that can change of what it answers to.
                         self.publish(vcpu);
                     }
-                    vcpu.unsettled |= m == SVR || m == LVT_TIMER;
+                    vcpu.unsettled |= m == SVR || m == LVT_TIMER || vcpu.lapic.owes_end();
                     done(self.carry(vcpu, effect))
                 }
                 Err(_) => Answer::Inject(Event::GP0),

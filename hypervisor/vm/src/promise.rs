@@ -61,8 +61,14 @@ impl Standing {
 }
 
 impl Promise {
-    /// The vCPU begins at `now`, and boots for as long as `boot` says. To be called by its core whenever it starts to run from the
-    /// beginning: with its VM, and at each start-up.
+    /// Whether the vCPU has begun since [`Promise::clear`].
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.holds_since.load(Ordering::Relaxed) != 0
+    }
+
+    /// The vCPU begins at `now`, and boots for as long as `boot` says. To be called by its core when it first starts to run, with its VM
+    /// or at a start-up; not at those that a guest gives it later, or breaches would be forgotten.
     pub fn restart(&self, now: Ticks, boot: Ticks) {
         self.clear();
         // Zero is for who has not begun.

@@ -97,8 +97,14 @@ impl Lapic {
         }
     }
 
-    /// Whether an EOI of the guest has exited that is still to be written to the processor's local APIC, of which the owner tells by
-    /// [`Lapic::end_physical`]. Asked once.
+    /// Whether an EOI of the guest has exited that is still to be written to the processor's local APIC.
+    #[inline]
+    #[must_use]
+    pub const fn owes_end(&self) -> bool {
+        self.owes_end
+    }
+
+    /// The same, asked once: the owner writes it, and tells by [`Lapic::end_physical`].
     pub fn take_owed_end(&mut self) -> bool {
         core::mem::take(&mut self.owes_end)
     }
