@@ -134,6 +134,25 @@ impl Outcome {
         })
     }
 
+    /// What the first serial line has of a VM among several: its lines, without its name before them; those that another's output cut
+    /// in two are put together again.
+    #[must_use]
+    pub fn shown_of(&self, vm: &str) -> String {
+        let mut shown = String::new();
+        for line in self.serial.lines() {
+            let Some(rest) = line.strip_prefix(vm).map(str::trim_start) else {
+                continue;
+            };
+            if let Some(text) = rest.strip_prefix("| ") {
+                shown.push('\n');
+                shown += text;
+            } else if let Some(text) = rest.strip_prefix("+ ") {
+                shown += text;
+            }
+        }
+        shown
+    }
+
     /// The ticks at the head of the first line of our log whose event matches.
     ///
     /// # Errors
@@ -195,6 +214,12 @@ mod tests {
     }
 
     const OFF: &str = "   99 0 - info bulkhead: machine: off reason=last-guest-powered-off\r\n";
+
+    #[test]
+    fn a_vms_lines_are_put_together_again() {
+        let serial = "a  | guest: c\r\nab | x\r\n   99 0 a info bulkhead: vm: end\r\na  + laims 3\r\na  | done\r\n";
+        assert_eq!(outcome(serial, "").shown_of("a"), "\nguest: claims 3\ndone");
+    }
 
     #[test]
     fn the_end_must_be_seen() {

@@ -4,7 +4,7 @@ mod common;
 
 use anyhow::{Context, Result, ensure};
 use common::steady::{boot, list, nothing_touched, seconds, steady, tiny, wild};
-use common::{WITH_DELIVERY, WITHOUT_DELIVERY};
+use common::{WITH_DELIVERY, WITHOUT_DELIVERY, holds_of};
 use proto::VmState;
 use qemu_tests::{Answer, Ends};
 use std::process::ExitCode;
@@ -28,10 +28,7 @@ fn eight_at_once(model: &str) -> Result<()> {
     }
     // What they say may be over before the second line is: the first has it, each line with its VM's name.
     for (name, _, _) in &vms[3..] {
-        let claims =
-            outcome.expect_line(&format!(r"^{name} *\| guest: claims (\d+)$"))?[1].to_owned();
-        let done = format!(r"^{name} *\| guest: done passed={claims} failed=0$");
-        outcome.expect_line(&done)?;
+        holds_of(&outcome, name)?;
     }
     let ended = outcome.serial.matches("vm: end reason=power-off ").count();
     ensure!(

@@ -3,7 +3,7 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
-use common::{WITH_DELIVERY, WITHOUT_DELIVERY, all_hold};
+use common::{WITH_DELIVERY, WITHOUT_DELIVERY, all_hold, holds_of};
 use libtest_mimic::Trial;
 use qemu_tests::{Boot, Outcome};
 use std::process::ExitCode;
@@ -88,20 +88,6 @@ fn together(vcpus: u32, cores: u32, model: &'static str) -> Trial {
         }
         Ok(())
     })
-}
-
-/// Whether one guest among others has tried all its claims and all hold: on the line each of its lines has its name before it.
-fn holds_of(outcome: &Outcome, name: &str) -> Result<()> {
-    outcome.expect_no_line(&format!(r"^{name} *\| guest: (fail|done early).*$"))?;
-    let count = outcome.expect_line(&format!(r"^{name} *\| guest: claims (\d+)$"))?;
-    let done = outcome.expect_line(&format!(r"^{name} *\| guest: done passed=(\d+) failed=0$"))?;
-    ensure!(
-        count[1] == done[1],
-        "{} of {} claims were tried",
-        &done[1],
-        &count[1]
-    );
-    Ok(())
 }
 
 /// Two cores of two threads: a guest gets cores, or with `smt = "share"` threads.

@@ -4,7 +4,7 @@ pub(crate) mod carried;
 pub(crate) mod shares;
 pub(crate) mod steady;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use qemu_tests::{Boot, Outcome};
 
@@ -46,6 +46,22 @@ pub(crate) fn all_hold(outcome: &Outcome) -> Result<()> {
         "{} of {} claims were tried",
         &done[1],
         &count[1]
+    );
+    Ok(())
+}
+
+/// Whether one guest among others on the serial line has tried all its claims and all hold.
+pub(crate) fn holds_of(outcome: &Outcome, name: &str) -> Result<()> {
+    let shown = outcome.shown_of(name);
+    let number = |before: &str| {
+        let line = shown.lines().find_map(|line| line.strip_prefix(before));
+        line.with_context(|| format!("{name}: no line begins with `{before}`\n{}", outcome.tail()))
+    };
+    let count = number("guest: claims ")?;
+    let done = number("guest: done ")?;
+    ensure!(
+        done == format!("passed={count} failed=0"),
+        "{name}: of {count} claims: {done}\n{shown}"
     );
     Ok(())
 }
