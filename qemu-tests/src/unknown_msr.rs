@@ -6,6 +6,9 @@
 use regex::Regex;
 use std::sync::LazyLock;
 
+/// IA32_MCG_STATUS, which tells a machine check from an interrupt of its vector: CPUID says that it is there, and Bochs has none.
+const NOT_OURS: &str = "RDMSR: Unknown register 0x17a";
+
 /// Bochs: `00480151034e[CPU0  ] RDMSR: Unknown register 0x17`.
 static ACCESS: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"(?m)^(\d+)e\[CPU\d+ *\] (?:RD|WR)MSR: Unknown register.*$").ok());
@@ -27,7 +30,7 @@ pub(crate) fn after_entry(serial: &str, log: &str) -> Vec<String> {
     };
     access
         .captures_iter(log)
-        .filter(|found| ticks(&found[1]) >= entry)
+        .filter(|found| ticks(&found[1]) >= entry && !found[0].ends_with(NOT_OURS))
         .map(|found| found[0].to_owned())
         .collect()
 }
@@ -47,6 +50,7 @@ mod tests {
     #[test]
     fn ours_are_named() {
         let log = "00480151034e[CPU0  ] RDMSR: Unknown register 0x17\n\
+                   00660180000e[CPU1  ] RDMSR: Unknown register 0x17a\n\
                    00660200000e[CPU1  ] WRMSR: Unknown register 0x4e\n";
         assert_eq!(after_entry(SERIAL, log), [log.lines().last().unwrap()]);
     }
