@@ -163,7 +163,7 @@ fn statistics(machine: &Machine, guest: &Guest) -> VmStatistics {
                 vcpu,
                 core,
                 carrier: guest.visible(vcpu).carrier().to_string(),
-                last_exit: guest.visible(vcpu).since_exit(now),
+                last_exit: counters.since_exit(now),
                 promise: promises.then(|| promise(vcpu)),
                 rows: counters.snapshot().rows().map(row).collect(),
             })

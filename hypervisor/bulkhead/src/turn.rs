@@ -28,8 +28,6 @@ pub(crate) fn run(core: &mut Core, vcpu: &mut Vcpu, limit: Ticks) -> Over {
     let guest = vcpu.guest;
     let mailbox = guest.vm.mailbox(&vcpu.software);
     let statistics = guest.vm.statistics(&vcpu.software);
-    let visible = guest.visible(vcpu.software.index);
-    let promises = guest.plan.exits != Exits::Any;
     let mut now = hw::tsc::now();
     loop {
         if !vcpu.prepare(core, mailbox, now, limit) {
@@ -69,12 +67,12 @@ pub(crate) fn run(core: &mut Core, vcpu: &mut Vcpu, limit: Ticks) -> Over {
             crate::error!("vm: VMREAD or VMWRITE of field {:#x} failed", field.0);
             return Over::Stop(Stop::Bug("a VMCS field is not there"));
         }
-        visible.exited(exited);
-        if promises {
-            visible.breach((guest, vcpu.software.index), kind, exited);
+        if guest.plan.exits != Exits::Any {
+            vcpu.visible()
+                .breach((guest, vcpu.software.index), kind, exited);
         }
         now = hw::tsc::now();
-        statistics.record(kind, now.since(exited));
+        statistics.record(kind, exited, now);
         if leave {
             return Over::Later;
         }

@@ -134,7 +134,7 @@ impl Vcpu {
         self.carrying.begin();
         match start {
             Some(start) => {
-                self.visible().begin(hw::tsc::now(), self.guest);
+                self.begins();
                 self.set_up(vtx, start)
             }
             None => Ok(()),
@@ -161,7 +161,7 @@ impl Vcpu {
         hw::guest_msrs::init_debug_registers();
         control::set_cr2(0);
         self.software.started_up();
-        self.visible().begin(hw::tsc::now(), self.guest);
+        self.begins();
         Ok(())
     }
 
@@ -222,6 +222,13 @@ impl Vcpu {
     /// What was in the control structure's field for the preemption timer is not known any more.
     pub(crate) fn forget_timer(&mut self) {
         self.timer_set = true;
+    }
+
+    /// It begins to run from the beginning.
+    fn begins(&self) {
+        let now = hw::tsc::now();
+        self.guest.vm.statistics(&self.software).begin(now);
+        self.visible().begin(now, self.guest);
     }
 
     /// What others may see of it.

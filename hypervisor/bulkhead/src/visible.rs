@@ -2,7 +2,7 @@
 
 use crate::guest::Guest;
 use crate::log::{self, Level};
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, Ordering};
 use plan::Exits;
 use spec::Ticks;
 use spec::apic::Carrier;
@@ -12,8 +12,6 @@ use vm::{Kind, Promise, Standing};
 #[derive(Debug, Default)]
 pub(crate) struct Visible {
     carrier: AtomicU8,
-    /// When its last exit was; zero if it has not begun
-    last_exit: AtomicU64,
     promise: Promise,
 }
 
@@ -21,31 +19,15 @@ impl Visible {
     /// Its VM is at rest.
     pub(crate) fn clear(&self) {
         self.set_carrier(Carrier::Software);
-        self.last_exit.store(0, Ordering::Relaxed);
         self.promise.clear();
     }
 
     /// It begins to run from the beginning, as a vCPU of `guest`. One that its VM starts up again has booted before.
     pub(crate) fn begin(&self, now: Ticks, guest: &Guest) {
-        self.exited(now);
         if let Exits::None { boot } = guest.plan.exits
             && !self.promise.has_begun()
         {
             self.promise.restart(now, guest.tsc.ticks(boot));
-        }
-    }
-
-    /// It has made an exit.
-    #[inline]
-    pub(crate) fn exited(&self, now: Ticks) {
-        self.last_exit.store(now.0, Ordering::Relaxed);
-    }
-
-    /// How long ago its last exit was, or its beginning if it has made none.
-    pub(crate) fn since_exit(&self, now: Ticks) -> Ticks {
-        match self.last_exit.load(Ordering::Relaxed) {
-            0 => Ticks(0),
-            last => now.since(Ticks(last)),
         }
     }
 

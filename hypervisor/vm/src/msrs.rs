@@ -10,6 +10,7 @@ use spec::cpu::Gprs;
 use spec::{Msr, Ticks, msr};
 
 const SVR: Msr = Msr(msr::X2APIC_FIRST.0 + register::SVR as u32);
+const EOI: Msr = Msr(msr::X2APIC_FIRST.0 + register::EOI as u32);
 const LVT_TIMER: Msr = Msr(msr::X2APIC_FIRST.0 + register::LVT_TIMER as u32);
 const X2APIC: core::ops::RangeInclusive<u32> = msr::X2APIC_FIRST.0..=msr::X2APIC_LAST.0;
 
@@ -43,11 +44,16 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
             }
             m if X2APIC.contains(&m.0) => match vcpu.lapic.write_msr(m, value, now) {
                 Ok(effect) => {
-                    if m == SVR {
-                        // Whether it takes interrupts, which is all that can change of what it answers to.
-                        self.publish(vcpu);
+                    match m {
+                        EOI => vcpu.unsettled |= vcpu.lapic.owes_end(),
+                        SVR => {
+                            // Whether it takes interrupts, which is all that can change of what it answers to.
+                            self.publish(vcpu);
+                            vcpu.unsettled = true;
+                        }
+                        LVT_TIMER => vcpu.unsettled = true,
+                        _ => {}
                     }
-                    vcpu.unsettled |= m == SVR || m == LVT_TIMER || vcpu.lapic.owes_end();
                     done(self.carry(vcpu, effect))
                 }
                 Err(_) => Answer::Inject(Event::GP0),

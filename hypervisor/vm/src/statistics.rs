@@ -24,7 +24,13 @@ pub const fn bucket(ticks: Ticks) -> usize {
 
 /// Counters of one vCPU.
 #[derive(Debug, Default)]
-pub struct Statistics(#[cfg(feature = "statistics")] [Counters; KINDS]);
+pub struct Statistics {
+    #[cfg(feature = "statistics")]
+    counters: [Counters; KINDS],
+    /// When the last exit was, or the vCPU began; zero before that
+    #[cfg(feature = "statistics")]
+    last: AtomicU64,
+}
 
 /// Counters of one kind of exit, on cache lines of their own.
 #[derive(Debug, Default)]
@@ -74,11 +80,34 @@ impl Counters {
 }
 
 impl Statistics {
-    /// Counts an exit of this kind that kept the vCPU's core in root operation for so long. Only the vCPU's core calls this.
+    /// Counts an exit of this kind that kept the vCPU's core in root operation from one time to another. Only the vCPU's core calls this.
     #[inline]
-    pub fn record(&self, kind: Kind, ticks: Ticks) {
+    pub fn record(&self, kind: Kind, from: Ticks, to: Ticks) {
+        self.begin(from);
         if let Some(counters) = self.counters().get(kind as usize) {
-            counters.record(ticks);
+            counters.record(to.since(from));
+        }
+    }
+
+    /// The vCPU begins to run from the beginning. Only its core calls this.
+    #[inline]
+    pub fn begin(&self, now: Ticks) {
+        #[cfg(feature = "statistics")]
+        self.last.store(now.0, Ordering::Relaxed);
+        #[cfg(not(feature = "statistics"))]
+        let _ = now;
+    }
+
+    /// How long ago the last exit was, or the vCPU began if it has made none.
+    #[must_use]
+    pub fn since_exit(&self, now: Ticks) -> Ticks {
+        #[cfg(feature = "statistics")]
+        let last = self.last.load(Ordering::Relaxed);
+        #[cfg(not(feature = "statistics"))]
+        let last = 0;
+        match last {
+            0 => Ticks(0),
+            last => now.since(Ticks(last)),
         }
     }
 
@@ -96,6 +125,7 @@ impl Statistics {
 
     /// Sets all to zero. To be called by the vCPU's core, or while the vCPU is at rest.
     pub fn clear(&self) {
+        self.begin(Ticks(0));
         for counters in self.counters() {
             counters.clear();
         }
@@ -104,7 +134,7 @@ impl Statistics {
     #[cfg(feature = "statistics")]
     #[inline]
     fn counters(&self) -> &[Counters] {
-        &self.0
+        &self.counters
     }
 
     #[cfg(not(feature = "statistics"))]

@@ -70,7 +70,9 @@ impl Lapic {
                 handed.eoi_exits = Some(page.vectors(register::TMR).words());
             }
             self.irr = VectorSet::EMPTY;
-            self.tmr = VectorSet::EMPTY;
+            if self.tmr.highest() != 0 {
+                self.tmr = VectorSet::EMPTY;
+            }
         }
         handed
     }

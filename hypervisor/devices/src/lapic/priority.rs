@@ -78,13 +78,14 @@ impl Lapic {
     /// "Signaling Interrupt Servicing Completion": the highest in service ends.
     #[inline]
     pub(super) fn end_of_interrupt(&mut self) -> Effect {
-        if self.carried == Carried::Processor {
-            self.owes_end = true;
-            return Effect::None;
-        }
-        if !self.is_software() {
+        match self.carried {
+            Carried::Software => {}
             // The processor would not know what is in service now: whoever lends the page anew tells it.
-            self.take_from_page();
+            Carried::Page(_) => self.take_from_page(),
+            Carried::Processor => {
+                self.owes_end = true;
+                return Effect::None;
+            }
         }
         let vector = self.isr.highest();
         if vector == 0 {

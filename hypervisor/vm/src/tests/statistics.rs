@@ -69,9 +69,9 @@ fn the_log_line_names_what_there_was() {
     let [one, two] = &*m.vm.statistics else {
         panic!("as many as vCPUs");
     };
-    one.record(Kind::Cpuid, Ticks(970));
-    one.record(Kind::Cpuid, Ticks(30));
-    two.record(Kind::Kick, Ticks(500));
+    one.record(Kind::Cpuid, Ticks(0), Ticks(970));
+    one.record(Kind::Cpuid, Ticks(0), Ticks(30));
+    two.record(Kind::Kick, Ticks(0), Ticks(500));
     assert_eq!(
         m.vm.snapshot().to_string(),
         "exits=3 root_ticks=1500 cpuid=2 kick=1"
@@ -94,7 +94,7 @@ fn another_core_may_read_while_one_counts() {
     thread::scope(|scope| {
         scope.spawn(|| {
             for n in 0..EXITS {
-                statistics.record(Kind::Hlt, Ticks(n & 0xff));
+                statistics.record(Kind::Hlt, Ticks(0), Ticks(n & 0xff));
             }
         });
         let mut seen = 0;
@@ -117,7 +117,7 @@ proptest! {
         let mut by_kind: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
         for (kind, (ticks, shift)) in records {
             let ticks = ticks >> shift;
-            statistics.record(Kind::ALL[kind], Ticks(ticks));
+            statistics.record(Kind::ALL[kind], Ticks(0), Ticks(ticks));
             by_kind.entry(kind).or_default().push(ticks);
         }
         let snapshot = statistics.snapshot();
