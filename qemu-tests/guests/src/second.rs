@@ -10,9 +10,8 @@ use crate::start::{Pages, zero_page};
 use crate::{cpu, lapic, msr, paging, trap};
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU32, Ordering};
-use spec::apic::{Svr, delivery, register, shorthand};
+use spec::apic::{delivery, register, shorthand};
 use spec::linux::E820Kind;
-use spec::msr::ApicBase;
 
 /// The page that start-up IPIs name: below 1 MiB, away from the loader's tables.
 const PLACE: u64 = 0x8_0000;
@@ -97,12 +96,8 @@ unsafe extern "C" {
 
 extern "C" fn run() {
     trap::load();
-    let base = spec::msr::APIC_BASE;
-    let x2apic = (ApicBase::EN | ApicBase::EXTD).bits();
-    msr::write_plain(base, msr::read_plain(base) | x2apic);
-    let svr = Svr::ENABLE.bits() | u32::from(lapic::SPURIOUS);
-    msr::write_plain(lapic::msr_of(register::SVR), svr.into());
-    msr::write_plain(lapic::msr_of(register::TPR), 0);
+    // The first is in x2APIC mode.
+    lapic::join();
     let id = msr::read_plain(lapic::msr_of(register::ID));
     ID.store(id as u32 + 1, Ordering::Release);
     TASK.get()();
