@@ -180,10 +180,11 @@ fn leftovers(model: &str, carriers: &[&'static str]) -> Result<()> {
     machine.are_carried(&outcome)
 }
 
-/// The `storm` guest's ways, by the character that is typed to it, and whether its second processor is there all the time.
+/// The `storm` guest's ways, by the character that is typed to it, and whether its second processor runs: one that halts for good is not
+/// entered again after it was held, nor is one that waits for its start-up.
 const WAYS: [(&str, bool); 8] = [
     ("0", true),
-    ("1", true),
+    ("1", false),
     ("2", true),
     ("3", true),
     ("4", false),
@@ -262,7 +263,7 @@ fn storms(model: &str, carrier: &'static str) -> Result<()> {
     }
     println!("figure {model} {carrier} lateness_beside_storms {worst} of {seconds} seconds");
     ensure!(
-        seconds > WAYS.len(),
+        seconds >= WAYS.len(),
         "{seconds} seconds of the control loop"
     );
     ensure!(worst <= LATENESS, "the control loop was {worst} ticks late");
