@@ -1,5 +1,8 @@
 //! What holds for any text and any plan.
 
+mod pieces;
+
+use pieces::piece;
 use plan::{
     CONSOLE_CORE, Cores, Cyclic, DEFAULT_BOOT, Exits, Facts, Format, Interrupts, MAX_VCPUS,
     MAX_WEIGHT, Module, Plan, Reservation, Runs, Share, Smt, Spare, Start, Vm, Window,
@@ -276,94 +279,6 @@ fn valid() -> impl Strategy<Value = Plan> {
             }
         },
     )
-}
-
-/// Pieces of which a text is likely to be nearly right.
-fn piece() -> impl Strategy<Value = String> {
-    const PIECES: &[&str] = &[
-        "[[vm]]",
-        "[vm]",
-        "[[cyclic]]",
-        "[[cyclic.windows]]",
-        "core = 1\n",
-        "frame = \"10 ms\"\n",
-        "spare = \"pool\"\n",
-        "windows = [{vm=\"a\", at=\"0 ms\", length=\"4 ms\"}]\n",
-        "vm = \"a\"\n",
-        "vcpu = 1\n",
-        "at = \"1 ms\"\n",
-        "length = \"99999999999999999999 s\"\n",
-        "weight = 10\n",
-        "budget = \"1 ms\"\n",
-        "period = \"2 ms\"\n",
-        "\"0.1 ns\"",
-        "\"1 \u{b5}s\"",
-        "[[",
-        "]]",
-        "vm",
-        "\n",
-        "\r\n",
-        "\r",
-        "\t",
-        " ",
-        "=",
-        ".",
-        ",",
-        "#",
-        "\"",
-        "'",
-        "\"\"\"",
-        "{",
-        "}",
-        "name",
-        "kernel",
-        "format",
-        "load",
-        "start",
-        "initrd",
-        "cmdline",
-        "memory",
-        "modules",
-        "vcpus",
-        "cores",
-        "autostart",
-        "interrupts = \"direct\"\n",
-        "exits = \"none\"\n",
-        "boot = \"1 s\"\n",
-        "smt",
-        "statistics",
-        "\"multiboot\"",
-        "\"share\"",
-        "\"debian\"",
-        "\"256 MiB\"",
-        "\"99999999 TiB\"",
-        "\"flat\"",
-        "\"real\"",
-        "\"0x7c00\"",
-        "\"0xffffffffffffffff\"",
-        "18446744073709551615",
-        "-1",
-        "0x",
-        "1e9",
-        "inf",
-        "true",
-        "1979-05-27",
-        "\u{feff}",
-        "\u{e4}",
-        "\u{1f600}",
-        "\u{301}",
-        "\u{200b}",
-        "\u{0}",
-        "name = \"a\"\n",
-        "kernel = \"b\"\n",
-        "memory = \"4 MiB\"\n",
-        "format = \"flat\"\n",
-        "load = 0x100000\n",
-        "cores = [0, 1]\n",
-        "vcpus = 2\n",
-        "modules = [\"m\", {file = \"m\"}]\n",
-    ];
-    prop_oneof![9 => select(PIECES).prop_map(str::to_owned), 1 => "\\PC{0,40}"]
 }
 
 /// Cores, windows and reservations of an accepted plan on a machine with so many cores.

@@ -144,6 +144,13 @@ pub fn write_here(register: u8, value: u32) {
     }
 }
 
+/// Requests these of the processor's own APIC, in x2APIC mode, on any processor.
+pub fn pend(vectors: &[u8]) {
+    for vector in vectors {
+        write_here(register::SELF_IPI, (*vector).into());
+    }
+}
+
 /// Sends a message, from any processor; `command` is the low half of the interrupt command register. Interrupts are off: in
 /// xAPIC mode these are two writes.
 pub fn send(destination: u32, command: u32) {

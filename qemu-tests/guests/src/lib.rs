@@ -25,6 +25,7 @@ pub mod paging;
 pub mod port;
 pub mod power;
 pub mod protected;
+pub mod random;
 pub mod second;
 pub mod segments;
 pub mod serial;

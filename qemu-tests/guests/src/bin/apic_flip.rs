@@ -10,7 +10,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use guests::interrupt::{self, count, count_on};
-use guests::lapic::{msr_of, read, write, write_here};
+use guests::lapic::{msr_of, pend, read, write, write_here};
 use guests::smp::{self, ASSERT, until};
 use guests::trap::{GP0, raised};
 use guests::verdict::Verdict;
@@ -60,12 +60,6 @@ fn begin() -> Verdict {
     lapic::set_timer(Lvt::TSC_DEADLINE, TIMER)?;
     interrupt::forget();
     Ok(())
-}
-
-fn pend(vectors: &[u8]) {
-    for vector in vectors {
-        write_here(register::SELF_IPI, (*vector).into());
-    }
 }
 
 /// The eight words of a set, as bits of a vector each: how many there are.

@@ -5,7 +5,8 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use guests::interrupt::{self, arrival, count, count_on};
-use guests::lapic::{has, read, read_here, write, write_here};
+use guests::lapic::{has, pend, read, read_here, write, write_here};
+use guests::random::Random;
 use guests::slot::Slot;
 use guests::smp::{self, ASSERT, INIT, until};
 use guests::verdict::Verdict;
@@ -79,12 +80,6 @@ const TURNS: [(&str, fn()); 7] = [
     }),
     ("home", home),
 ];
-
-fn pend(vectors: &[u8]) {
-    for vector in vectors {
-        write_here(register::SELF_IPI, (*vector).into());
-    }
-}
 
 /// Whether just these come, in this order, and then no more.
 fn comes(expected: &[u8]) -> Verdict {
@@ -331,22 +326,9 @@ fn a_deadline_follows_a_tsc_that_is_set() -> Verdict {
     Ok(())
 }
 
-/// A sequence that repeats itself in each run (Knuth, "Seminumerical Algorithms", 3.3.4).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
 fn any_order_of_turns_and_messages_loses_nothing() -> Verdict {
     begin()?;
-    let mut random = Random(6);
+    let mut random = Random::new(6);
     let mut expected = [0u64; 256];
     let mut pending = [false; 256];
     for step in 0..1500 {

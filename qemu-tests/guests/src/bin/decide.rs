@@ -16,6 +16,7 @@
 extern crate alloc;
 
 use alloc::vec::Vec;
+use guests::random::Random;
 use guests::{cpu, heap, program, say};
 use sched::{Decision, Id, Reservation, Scheduler, Share, Table, Weight, Window};
 use spec::Ticks;
@@ -79,7 +80,7 @@ struct Core {
     last: Decision,
     count: u64,
     /// For arbitrary numbers that are the same each time
-    seed: u64,
+    random: Random,
 }
 
 /// What came of many.
@@ -128,17 +129,12 @@ impl Core {
             now: 0,
             last,
             count,
-            seed: 1,
+            random: Random::new(1),
         })
     }
 
     fn any(&mut self) -> Id {
-        // Knuth's constants of a linear congruential generator.
-        self.seed = self
-            .seed
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        Id(((self.seed >> 33) % self.count) as u16)
+        Id(self.random.below(self.count) as u16)
     }
 
     /// Some time goes by, less than a decision lasts.
