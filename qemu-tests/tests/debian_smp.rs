@@ -167,11 +167,11 @@ fn main() -> ExitCode {
     use Suite::{Bookworm, Newest, Trixie};
     // Suite, model, vCPUs, cores, carrier, and which of the two are in the default set.
     let machines = [
-        (Bookworm, WITH_DELIVERY, 2, 2, ACCELERATED, [true, false]),
+        (Bookworm, WITH_DELIVERY, 2, 2, ACCELERATED, [false, true]),
         (Bookworm, WITH_DELIVERY, 2, 3, DIRECT, [true, true]),
         (Bookworm, WITHOUT_DELIVERY, 2, 2, SOFTWARE, [true, false]),
         (Bookworm, WITHOUT_DELIVERY, 2, 1, SOFTWARE, [false, true]),
-        (Bookworm, WITH_DELIVERY, 2, 1, ACCELERATED, [true, true]),
+        (Bookworm, WITH_DELIVERY, 2, 1, ACCELERATED, [true, false]),
         (Bookworm, WITH_POSTING, 2, 2, ACCELERATED, [false, false]),
         (Bookworm, WITH_DELIVERY, 4, 4, ACCELERATED, [true, false]),
         (Bookworm, WITHOUT_DELIVERY, 4, 4, SOFTWARE, [false, false]),

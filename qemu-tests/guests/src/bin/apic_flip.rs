@@ -112,8 +112,7 @@ fn as_after_reset(read: fn(u8) -> u32) -> Verdict {
 
 /// What a write to this register comes to, when the instruction before it has left x2APIC mode.
 fn write_behind_the_switch(register: u8, value: u32) -> guests::trap::Raised {
-    let switch = APIC_BASE.0;
-    let (low, high) = (OFF as u32, (OFF >> 32) as u32);
+    let (switch, low, high) = (APIC_BASE.0, OFF as u32, (OFF >> 32) as u32);
     // SAFETY: switches the APIC off, and writes one of its registers, or faults.
     raised(unsafe {
         attempt!("wrmsr" "mov ecx, {target:e}" "mov eax, {value:e}" "xor edx, edx" "wrmsr",
@@ -403,21 +402,17 @@ fn it_switches_under_a_storm() -> Verdict {
             }
             msr::write(APIC_BASE, OFF)?;
             let then = (count(STORM), interrupt::total());
-            same!(
-                raised(msr::write(msr_of(register::EOI), 0)),
-                GP0,
-                "EOI while off"
-            );
-            same!(
-                raised(msr::write(msr_of(register::TPR), 0)),
-                GP0,
-                "TPR while off"
-            );
-            same!(
-                raised(msr::write(msr_of(register::SELF_IPI), 0x41)),
-                GP0,
-                "SELF_IPI while off"
-            );
+            for (register, value) in [
+                (register::EOI, 0),
+                (register::TPR, 0),
+                (register::SELF_IPI, 0x41),
+            ] {
+                same!(
+                    raised(msr::write(msr_of(register), value)),
+                    GP0,
+                    "{register:#x} while off"
+                );
+            }
             cpu::sti();
             cpu::spin_until(cpu::tsc() + 2000);
             cpu::cli();
