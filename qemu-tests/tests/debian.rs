@@ -24,8 +24,8 @@ fn shell(suite: Suite, model: &str) -> Result<()> {
         .send(PROMPT, "read word; echo heard=$word\n")
         .send("read word; echo", "xyzzy\n")
         .send(PROMPT, "sleep 1; echo slept\n")
-        // Ctrl-C ends what runs, and not the shell.
-        .send(PROMPT, "echo wait''ing; sleep 1000\n")
+        // Ctrl-C ends what runs, and not the shell. A shell of its own says so: it is in the foreground by then, and stays there.
+        .send(PROMPT, "sh -c 'echo wait\"\"ing; exec sleep 1000'\n")
         .send("waiting", "\x03")
         .send(PROMPT, "echo not wait''ed\n")
         .send(PROMPT, "poweroff\n")

@@ -452,11 +452,13 @@ fn is_full(_: u64) -> u64 {
     }
 }
 
-/// What its APIC holds: how many bits in all three sets, and the deadline.
+/// What its APIC holds: how many bits in all three sets, but for the message by which it is asked, which may come after it has seen the
+/// question; and the deadline.
 fn holds(_: u64) -> u64 {
     let bits: u32 = (0..24)
         .map(|word| read_here(register::ISR + word).count_ones())
         .sum();
+    let bits = bits - u32::from(has_here(register::IRR, smp::WORK));
     u64::from(bits) + u64::from(msr::read_plain(spec::msr::TSC_DEADLINE) != 0) * 1000
 }
 
