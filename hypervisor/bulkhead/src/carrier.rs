@@ -6,8 +6,6 @@ use crate::host::Core;
 use crate::log::{self, Level};
 use crate::memory;
 use crate::vcpu::Vcpu;
-use devices::lapic::PhysicalApic;
-use hw::apic::PhysicalState;
 use spec::apic::Carrier;
 use spec::state::Activity;
 use spec::{Ticks, Vector};
@@ -113,7 +111,7 @@ impl Vcpu {
                 let state = core.take_back();
                 // Else it has been reset, and nothing of that is left.
                 if lapic.carrier() == Carrier::Direct {
-                    lapic.take_from_processor(model(&state), now);
+                    lapic.take_from_processor(state, now);
                 }
             }
             Carrier::Accelerated if lapic.carrier() == Carrier::Accelerated => {
@@ -154,7 +152,7 @@ impl Vcpu {
             Carrier::Direct => {
                 let state = self.software.lapic.lend_to_processor();
                 // SAFETY: this vCPU alone runs on this core, whose interrupts are masked until `retrieve`.
-                unsafe { core.lend(&physical(&state), (self.guest, self.software.index)) };
+                unsafe { core.lend(&state, (self.guest, self.software.index)) };
                 self.mailbox().raise_at(core.local.apic_id);
                 self.carrying.ends_exit = false;
                 self.carry(&Carried::Direct {
@@ -275,27 +273,5 @@ impl Vcpu {
                 why.unwrap_or_default()
             ),
         );
-    }
-}
-
-const fn physical(state: &PhysicalApic) -> PhysicalState {
-    PhysicalState {
-        tpr: state.tpr,
-        svr: state.svr,
-        lvt_timer: state.lvt_timer,
-        deadline: state.deadline,
-        irr: state.irr,
-        isr: state.isr,
-    }
-}
-
-const fn model(state: &PhysicalState) -> PhysicalApic {
-    PhysicalApic {
-        tpr: state.tpr,
-        svr: state.svr,
-        lvt_timer: state.lvt_timer,
-        deadline: state.deadline,
-        irr: state.irr,
-        isr: state.isr,
     }
 }

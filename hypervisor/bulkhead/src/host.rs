@@ -6,9 +6,10 @@ use crate::guest::Guest;
 use crate::memory::AddressSpace;
 use crate::{console, seat};
 use core::ptr::NonNull;
-use hw::apic::{LocalApic, PhysicalState, vectors};
+use hw::apic::{LocalApic, vectors};
 use hw::core_local::CoreLocal;
 use hw::segments::{IstStacks, Segments};
+use spec::apic::PhysicalApic;
 use spec::{Hz, Ticks, Vector};
 
 /// Vector of the local APIC's timer.
@@ -162,7 +163,7 @@ impl Core {
     ///
     /// # Safety
     /// [`Core::can_lend`]; one vCPU alone runs here until [`Core::take_back`], and with it its interrupts' handlers.
-    pub(crate) unsafe fn lend(&mut self, state: &PhysicalState, to: (&'static Guest, u32)) {
+    pub(crate) unsafe fn lend(&mut self, state: &PhysicalApic, to: (&'static Guest, u32)) {
         self.armed = None;
         self.lent = true;
         self.borrower = Some(to);
@@ -172,7 +173,7 @@ impl Core {
     }
 
     /// Has the local APIC back, in which nothing is left of the guest's.
-    pub(crate) fn take_back(&mut self) -> PhysicalState {
+    pub(crate) fn take_back(&mut self) -> PhysicalApic {
         self.lent = false;
         self.apic.take_back(self.local)
     }

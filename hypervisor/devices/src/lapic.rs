@@ -20,7 +20,7 @@ mod vectors;
 
 pub use accelerated::{Handed, InterruptStatus};
 pub use address::Address;
-pub use direct::{PhysicalApic, Programmed};
+pub use direct::Programmed;
 pub use icr::Ipi;
 pub use page::VirtualApicPage;
 pub use timer::MAX_CLOCK_SHIFT;

@@ -6,7 +6,7 @@
 mod lent;
 mod send;
 
-pub use lent::{PhysicalState, VectorSet, vectors};
+pub use lent::{VectorSet, vectors};
 pub use send::{send_fixed, send_init, send_nmi, send_start_up};
 
 use crate::{cpuid, msr, tsc};

@@ -27,6 +27,23 @@ impl fmt::Display for Carrier {
     }
 }
 
+/// What the processor's own local APIC is to hold, or held, for the guest to which it is lent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PhysicalApic {
+    /// Task priority
+    pub tpr: u8,
+    /// Spurious-interrupt vector register, of which the processor's gets the vector and the enable flag; taken back, it says nothing new
+    pub svr: u32,
+    /// LVT timer, of which the processor's gets the vector and the mask; taken back, it says nothing new
+    pub lvt_timer: u32,
+    /// IA32_TSC_DEADLINE: guest and host have the same time.
+    pub deadline: u64,
+    /// Requested, bit v for vector v
+    pub irr: [u64; 4],
+    /// In service; lending leaves it aside, for nothing may be
+    pub isr: [u64; 4],
+}
+
 /// Where a local APIC's registers lie in memory after reset ("Local APIC Status and Location").
 pub const DEFAULT_BASE: Gpa = Gpa(0xfee0_0000);
 

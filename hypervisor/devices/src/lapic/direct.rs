@@ -3,25 +3,8 @@
 use super::carried::Carried;
 use super::vectors::VectorSet;
 use super::{Effect, Lapic};
-use spec::apic::{Carrier, Lvt, Svr};
+use spec::apic::{Carrier, Lvt, PhysicalApic, Svr};
 use spec::{Ticks, Vector};
-
-/// What the processor's local APIC is to hold, or held, for the guest.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PhysicalApic {
-    /// Task priority
-    pub tpr: u8,
-    /// Spurious-interrupt vector register; taken back, it says nothing new
-    pub svr: u32,
-    /// LVT timer; taken back, it says nothing new
-    pub lvt_timer: u32,
-    /// IA32_TSC_DEADLINE: guest and host have the same time.
-    pub deadline: u64,
-    /// Requested, bit v for vector v
-    pub irr: [u64; 4],
-    /// In service
-    pub isr: [u64; 4],
-}
 
 /// What of the processor's local APIC follows the guest's registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

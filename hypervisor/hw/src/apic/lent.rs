@@ -8,7 +8,7 @@
 use super::{Access, HOST_SVR, LocalApic, Timer};
 use crate::core_local::CoreLocal;
 use crate::{idle, msr, tsc};
-use spec::apic::{FIRST_VECTOR, Lvt, Svr, register};
+use spec::apic::{FIRST_VECTOR, Lvt, PhysicalApic, Svr, register};
 use spec::msr::TSC_DEADLINE;
 use spec::{Ticks, Vector};
 
@@ -18,23 +18,6 @@ pub type VectorSet = [u64; 4];
 /// Steps of a drain: two for each vector that there is, and as many again for what others send meanwhile. It ends there, so that a
 /// storm cannot hold the core; what is left then is noted as any interrupt.
 const STEPS: usize = 1024;
-
-/// What a guest's local APIC holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PhysicalState {
-    /// Task priority
-    pub tpr: u8,
-    /// Spurious-interrupt vector register; of which the processor's gets the vector and the enable flag
-    pub svr: u32,
-    /// LVT timer; of which the processor's gets the vector and the mask
-    pub lvt_timer: u32,
-    /// IA32_TSC_DEADLINE
-    pub deadline: u64,
-    /// Requested
-    pub irr: VectorSet,
-    /// In service; [`LocalApic::lend`] leaves it aside, for nothing may be
-    pub isr: VectorSet,
-}
 
 impl LocalApic {
     /// Whether this one can be lent: it is in x2APIC mode, where the guest's accesses are those of MSRs, and has a TSC deadline.
@@ -48,7 +31,7 @@ impl LocalApic {
     ///
     /// Returns the host's interrupts but the timer's that were pending or noted: they have been ended, and are yet to be served.
     #[must_use]
-    pub fn lend(&mut self, core: &CoreLocal, state: &PhysicalState) -> VectorSet {
+    pub fn lend(&mut self, core: &CoreLocal, state: &PhysicalApic) -> VectorSet {
         self.stop();
         let mut of_host = self.drain(core);
         remove(&mut of_host, self.timer_vector);
@@ -69,8 +52,8 @@ impl LocalApic {
     /// also what has arrived meanwhile. Whoever sends fixed interrupts to this core has been told before that it is no longer lent;
     /// one that is still under way may arrive later, and is noted then. Nothing may have been noted before.
     #[must_use]
-    pub fn take_back(&mut self, core: &CoreLocal) -> PhysicalState {
-        let mut state = PhysicalState {
+    pub fn take_back(&mut self, core: &CoreLocal) -> PhysicalApic {
+        let mut state = PhysicalApic {
             tpr: self.read(register::TPR) as u8,
             svr: self.read(register::SVR),
             lvt_timer: self.read(register::LVT_TIMER) & !Lvt::STATUS.bits(),
@@ -178,7 +161,7 @@ fn lent_timer(value: u32) -> u32 {
 
 /// The deadline of a timer that has been stopped: none if it passed and its interrupt is requested. One that passed without, between
 /// the reading of the register and the stop, is still to be raised.
-fn left(state: &PhysicalState, now: Ticks) -> u64 {
+fn left(state: &PhysicalApic, now: Ticks) -> u64 {
     let vector = Vector((state.lvt_timer & Lvt::VECTOR.bits()) as u8);
     if state.deadline <= now.0 && contains(&state.irr, vector) {
         0

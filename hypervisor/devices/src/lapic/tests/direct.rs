@@ -2,7 +2,7 @@
 
 use super::lending::{DEADLINE, MASKED, direct, ready, words};
 use super::*;
-use spec::apic::Carrier;
+use spec::apic::{Carrier, PhysicalApic};
 
 #[test]
 fn the_processor_gets_all_and_gives_it_back() {

@@ -2,7 +2,7 @@
 
 use super::machine::{CARRIERS, Machine};
 use super::*;
-use spec::apic::Carrier;
+use spec::apic::{Carrier, PhysicalApic};
 use std::boxed::Box;
 
 /// IA32_APIC_BASE: in xAPIC mode, to which none leads from x2APIC mode

@@ -1,6 +1,7 @@
 //! What the processor does by itself while it carries a local APIC, in the manual's words and slowly.
 
 use super::*;
+use spec::apic::PhysicalApic;
 use std::boxed::Box;
 
 /// A set of vectors as plain as can be.

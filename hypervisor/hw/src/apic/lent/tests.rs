@@ -64,10 +64,10 @@ fn a_set_gives_back_what_was_put_in() {
 
 #[test]
 fn a_deadline_that_passed_is_raised_once() {
-    let mut state = PhysicalState {
+    let mut state = PhysicalApic {
         lvt_timer: Lvt::TSC_DEADLINE.bits() | 0xec,
         deadline: 1000,
-        ..PhysicalState::default()
+        ..PhysicalApic::default()
     };
     assert_eq!(left(&state, Ticks(999)), 1000, "yet to come");
     assert_eq!(left(&state, Ticks(1000)), 1000, "stopped before it fired");
