@@ -6,7 +6,7 @@ mod common;
 use anyhow::{Context, Result, ensure};
 use common::carried::{DIRECT, WITH_POSTING, added, carried_by, statistics};
 use common::steady::list;
-use common::{WITH_DELIVERY, WITHOUT_DELIVERY};
+use common::WITH_DELIVERY;
 use qemu_tests::{Answer, Boot, Ends, Outcome, Suite};
 use std::process::ExitCode;
 
@@ -167,7 +167,6 @@ fn main() -> ExitCode {
         (Bookworm, WITH_DELIVERY, 1, true),
         (Bookworm, WITH_DELIVERY, 2, false),
         (Bookworm, WITH_POSTING, 2, false),
-        (Bookworm, WITHOUT_DELIVERY, 1, false),
         (Trixie, WITH_DELIVERY, 1, false),
         (Newest, WITH_DELIVERY, 1, false),
     ];
