@@ -4,9 +4,9 @@
 mod common;
 
 use anyhow::{Context, Result, ensure};
+use common::WITH_DELIVERY;
 use common::carried::{DIRECT, WITH_POSTING, added, carried_by, statistics};
 use common::steady::list;
-use common::WITH_DELIVERY;
 use qemu_tests::{Answer, Boot, Ends, Outcome, Suite};
 use std::process::ExitCode;
 
