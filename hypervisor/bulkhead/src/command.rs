@@ -72,7 +72,7 @@ pub(crate) fn carry_out(
                 )),
             }
         }
-        Command::Unknown => Answer::Refused(
+        Command::Certify { .. } | Command::Plant { .. } | Command::Unknown => Answer::Refused(
             "This machine does not know that command: its version is older than the workstation's."
                 .into(),
         ),

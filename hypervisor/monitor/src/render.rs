@@ -27,6 +27,7 @@ pub fn render(answer: &Answer) -> String {
             chunk.events.len(),
             chunk.core
         ),
+        Answer::Survey(_) => "What can be reached from where: `cargo xtask certify` judges it.\n".to_owned(),
         Answer::Unknown => {
             "The machine's answer is of a later version than this program: use the one that comes with the machine's image.\n"
                 .to_owned()

@@ -1,5 +1,6 @@
 //! What the machine answers.
 
+use crate::certificate::Survey;
 use crate::times::MachineTimes;
 use crate::trace::TraceChunk;
 use alloc::string::String;
@@ -26,6 +27,8 @@ pub enum Answer {
     Times(MachineTimes),
     /// What the scheduler of a core did
     Trace(TraceChunk),
+    /// What can be reached from where
+    Survey(Survey),
     /// What a reader of an older version takes a newer answer for. Never sent.
     #[serde(skip)]
     Unknown,

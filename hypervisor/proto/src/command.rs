@@ -1,5 +1,6 @@
 //! What the machine can be asked to do.
 
+use crate::certificate::{Fault, Part};
 use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,18 @@ pub enum Command {
         core: u32,
         /// Number of the first event to tell of. What is above all that there are asks only where they end.
         from: u64,
+    },
+    /// Tell what can be reached from where: [`Answer::Survey`](crate::Answer::Survey)
+    Certify {
+        /// Whose structures are to be read
+        part: Part,
+    },
+    /// Do something wrong to a VM. Only images that are built for tests do; any other refuses.
+    Plant {
+        /// Its name
+        vm: String,
+        /// What is to be wrong
+        fault: Fault,
     },
     /// What a reader of an older version takes a newer command for, so that it can refuse it. Never sent.
     #[serde(skip)]

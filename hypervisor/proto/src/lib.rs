@@ -8,6 +8,7 @@
 extern crate alloc;
 
 mod answer;
+pub mod certificate;
 mod command;
 mod decoder;
 mod frame;

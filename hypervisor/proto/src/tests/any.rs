@@ -1,5 +1,8 @@
 //! Any message.
 
+mod survey;
+
+use crate::certificate::{Fault, Part};
 use crate::trace::TraceChunk;
 use crate::*;
 use alloc::string::String;
@@ -25,6 +28,19 @@ fn command() -> impl Strategy<Value = Command> {
         set(),
         Just(Command::Times),
         (any::<u32>(), any::<u64>()).prop_map(|(core, from)| Command::Trace { core, from }),
+        part().prop_map(|part| Command::Certify { part }),
+        text().prop_map(|vm| Command::Plant {
+            vm,
+            fault: Fault::BugWithLock
+        }),
+    ]
+}
+
+fn part() -> impl Strategy<Value = Part> {
+    prop_oneof![
+        Just(Part::Host),
+        any::<u16>().prop_map(|vm| Part::Vm { vm }),
+        any::<(u16, u32)>().prop_map(|(vm, vcpu)| Part::Vcpu { vm, vcpu }),
     ]
 }
 
@@ -195,6 +211,7 @@ fn answer() -> impl Strategy<Value = Answer> {
         prop::collection::vec(core, 0..9).prop_map(Answer::Cores),
         times().prop_map(Answer::Times),
         trace().prop_map(Answer::Trace),
+        survey::survey().prop_map(Answer::Survey),
     ]
 }
 
