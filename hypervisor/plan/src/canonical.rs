@@ -2,7 +2,8 @@
 
 use crate::units::Bytes;
 use crate::{
-    Cyclic, Exits, Format, Interrupts, Plan, Reservation, Runs, Share, Smt, Spare, Start, Vm,
+    Cyclic, Exits, Format, Interrupts, Plan, Recovery, Reservation, Runs, Share, Smt, Spare, Start,
+    Then, Vm,
 };
 use core::fmt::{self, Write};
 use spec::Nanos;
@@ -101,8 +102,24 @@ impl fmt::Display for Vm {
             Exits::Any => writeln!(f, "exits = \"any\"")?,
             Exits::None { boot } => writeln!(f, "exits = \"none\"\nboot = \"{}\"", Nanos(boot))?,
         }
-        writeln!(f, "autostart = {}", self.autostart)
+        writeln!(f, "autostart = {}", self.autostart)?;
+        recovery(&self.recovery, f)
     }
+}
+
+fn recovery(recovery: &Recovery, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let then = |then| match then {
+        Then::Restart => "restart",
+        Then::Stop => "stop",
+    };
+    writeln!(f, "on_crash = {}", Quotes(then(recovery.on_crash)))?;
+    writeln!(f, "on_reboot = {}", Quotes(then(recovery.on_reboot)))?;
+    if recovery.on_crash == Then::Restart {
+        writeln!(f, "restarts = {}", recovery.restarts)?;
+        writeln!(f, "restart_delay = \"{}\"", Nanos(recovery.delay))?;
+        writeln!(f, "restart_window = \"{}\"", Nanos(recovery.window))?;
+    }
+    Ok(())
 }
 
 fn share(share: &Share, f: &mut fmt::Formatter<'_>) -> fmt::Result {

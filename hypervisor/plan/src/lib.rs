@@ -24,6 +24,7 @@ mod modules;
 mod nearest;
 mod owners;
 mod placement;
+mod recovery;
 mod refusal;
 mod runs;
 mod seats;
@@ -41,8 +42,9 @@ pub use cores::MAX_VCPUS;
 pub use document::{MAX_VMS, parse};
 pub use facts::{Cores, Facts, SizeOf};
 pub use model::{
-    CONSOLE_CORE, Cyclic, DEFAULT_BOOT, DEFAULT_WEIGHT, Exits, Format, Interrupts, MAX_WEIGHT,
-    Module, Plan, Reservation, Runs, Share, Smt, Spare, Start, Vm, Window,
+    CONSOLE_CORE, Cyclic, DEFAULT_BOOT, DEFAULT_WEIGHT, Exits, Format, Interrupts, MAX_DELAY,
+    MAX_WEIGHT, Module, Plan, Recovery, Reservation, Runs, Share, Smt, Spare, Start, Then, Vm,
+    Window,
 };
 pub use refusal::Refusal;
 pub use text::{MAX_TEXT, text};

@@ -56,6 +56,8 @@ pub struct Vm {
     pub exits: Exits,
     /// Whether it starts with the machine
     pub autostart: bool,
+    /// What becomes of it when it has ended by itself
+    pub recovery: Recovery,
 }
 
 impl Vm {
@@ -120,6 +122,45 @@ pub enum Exits {
         /// How long the boot of each vCPU takes, in nanoseconds from its beginning
         boot: u64,
     },
+}
+
+/// What becomes of a VM that has ended by itself. Power-off is no crash, and what somebody asks for is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Recovery {
+    /// After a triple fault, what is not supported, an exit loop, its watchdog, or a fault of the hypervisor's
+    pub on_crash: Then,
+    /// After it has reset itself
+    pub on_reboot: Then,
+    /// How often it is started anew after crashes in a row; then it stays off
+    pub restarts: u32,
+    /// Time between the first of them and its restart, in nanoseconds; it doubles with each, up to [`MAX_DELAY`]
+    pub delay: u64,
+    /// One that has been up for so long, in nanoseconds, begins a new row
+    pub window: u64,
+}
+
+/// What follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Then {
+    /// It is started anew, its memory scrubbed
+    Restart,
+    /// It stays off
+    Stop,
+}
+
+/// The longest time between a crash and the restart, in nanoseconds.
+pub const MAX_DELAY: u64 = 60_000_000_000;
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self {
+            on_crash: Then::Stop,
+            on_reboot: Then::Restart,
+            restarts: 5,
+            delay: 100_000_000,
+            window: 60_000_000_000,
+        }
+    }
 }
 
 /// How long a boot takes if nothing else is said, in nanoseconds.

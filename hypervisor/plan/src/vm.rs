@@ -4,7 +4,9 @@ use crate::file::{self, File, Look};
 use crate::modules::Modules;
 use crate::refusal::{Finding, Findings, Refused};
 use crate::table::Table;
-use crate::{Format, Start, Vm, cores, document, fit, format, interrupts, modules, table, value};
+use crate::{
+    Format, Start, Vm, cores, document, fit, format, interrupts, modules, recovery, table, value,
+};
 use alloc::string::String;
 use core::ops::Range;
 use toml::Spanned;
@@ -30,6 +32,11 @@ pub(crate) const KEYS: &[&str] = &[
     "exits",
     "boot",
     "autostart",
+    "on_crash",
+    "on_reboot",
+    "restarts",
+    "restart_delay",
+    "restart_window",
 ];
 /// Keys that are not among them because they belong to the whole file.
 const OF_THE_FILE: (&[&str], &str) = (document::KEYS, "write it above the first `[[vm]]`");
@@ -85,6 +92,7 @@ pub(crate) fn read(
         .get("autostart")
         .map(|value| table::boolean(value, "autostart", AUTOSTART, findings))
         .transpose();
+    let recovery = recovery::read(&table, findings);
 
     if let (Ok(kernel), Ok(initrd), Ok(modules)) = (&kernel, &initrd, &modules) {
         files_agree(kernel, initrd.as_ref(), findings);
@@ -115,6 +123,7 @@ pub(crate) fn read(
             interrupts: interrupts.interrupts,
             exits: interrupts.exits,
             autostart: autostart?.unwrap_or(true),
+            recovery: recovery?,
         })
     };
     Read {

@@ -5,7 +5,8 @@ mod pieces;
 use pieces::piece;
 use plan::{
     CONSOLE_CORE, Cores, Cyclic, DEFAULT_BOOT, Exits, Facts, Format, Interrupts, MAX_VCPUS,
-    MAX_WEIGHT, Module, Plan, Reservation, Runs, Share, Smt, Spare, Start, Vm, Window,
+    MAX_WEIGHT, Module, Plan, Recovery, Reservation, Runs, Share, Smt, Spare, Start, Then, Vm,
+    Window,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -105,8 +106,15 @@ fn vm() -> impl Strategy<Value = Vm> {
     let memory = prop_oneof![1..=512u64, 1..=(1u64 << 19)].prop_map(|steps| steps << 21);
     let kernel = memory.prop_flat_map(|memory| (path(), format(memory), Just(memory)));
     let rest = (proptest::option::of(path()), "[ -~]{0,2047}", modules());
-    (kernel, rest, name(), 1..=MAX_VCPUS, any::<bool>()).prop_map(
-        |((kernel, format, memory), (initrd, cmdline, modules), name, vcpus, autostart)| {
+    let life = (any::<bool>(), recovery());
+    (kernel, rest, name(), 1..=MAX_VCPUS, life).prop_map(
+        |(
+            (kernel, format, memory),
+            (initrd, cmdline, modules),
+            name,
+            vcpus,
+            (autostart, recovery),
+        )| {
             let real = matches!(
                 format,
                 Format::Flat {
@@ -130,6 +138,30 @@ fn vm() -> impl Strategy<Value = Vm> {
                 interrupts: Interrupts::Auto,
                 exits: Exits::Any,
                 autostart,
+                recovery,
+            }
+        },
+    )
+}
+
+fn recovery() -> impl Strategy<Value = Recovery> {
+    let then = || select(vec![Then::Restart, Then::Stop]);
+    let times = (0..=60_000_000_000u64, 1_000_000..=3_600_000_000_000u64);
+    (then(), then(), 1..=1_000_000u32, times).prop_map(
+        |(on_crash, on_reboot, restarts, (delay, window))| {
+            let usual = Recovery {
+                on_crash,
+                on_reboot,
+                ..Recovery::default()
+            };
+            match on_crash {
+                Then::Stop => usual,
+                Then::Restart => Recovery {
+                    restarts,
+                    delay,
+                    window,
+                    ..usual
+                },
             }
         },
     )

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Exits, Format, Interrupts, Module, Runs, Share, Smt, Vm};
+use crate::{Exits, Format, Interrupts, Module, Recovery, Runs, Share, Smt, Vm};
 use alloc::string::ToString;
 use alloc::vec;
 use proptest::prelude::*;
@@ -26,6 +26,7 @@ fn handover() -> Handover {
                 interrupts: Interrupts::Auto,
                 exits: Exits::Any,
                 autostart: true,
+                recovery: Recovery::default(),
             }],
         },
         files: vec![],

@@ -1,5 +1,6 @@
 use crate::{
-    Cyclic, Exits, Format, Interrupts, Plan, Reservation, Runs, Share, Smt, Spare, Vm, Window,
+    Cyclic, Exits, Format, Interrupts, Plan, Recovery, Reservation, Runs, Share, Smt, Spare, Vm,
+    Window,
 };
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -27,6 +28,7 @@ fn plan(vms: &[Result<Vec<u32>, u32>]) -> Plan {
         interrupts: Interrupts::Auto,
         exits: Exits::Any,
         autostart: true,
+        recovery: Recovery::default(),
     };
     Plan {
         smt: Smt::Off,
