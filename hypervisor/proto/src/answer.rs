@@ -3,6 +3,7 @@
 use crate::certificate::Survey;
 use crate::times::MachineTimes;
 use crate::trace::TraceChunk;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ pub enum Answer {
     /// What the scheduler of a core did
     Trace(TraceChunk),
     /// What can be reached from where
-    Survey(Survey),
+    Survey(Box<Survey>),
     /// What a reader of an older version takes a newer answer for. Never sent.
     #[serde(skip)]
     Unknown,

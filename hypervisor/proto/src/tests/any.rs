@@ -211,7 +211,7 @@ fn answer() -> impl Strategy<Value = Answer> {
         prop::collection::vec(core, 0..9).prop_map(Answer::Cores),
         times().prop_map(Answer::Times),
         trace().prop_map(Answer::Trace),
-        survey::survey().prop_map(Answer::Survey),
+        survey::survey().prop_map(|it| Answer::Survey(it.into())),
     ]
 }
 
