@@ -5,11 +5,11 @@ use crate::shares::Shared;
 use crate::structures::Structures;
 use crate::visible::Visible;
 use crate::vtx::VtX;
-use crate::{host, seat};
+use crate::{host, lifecycle, seat};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use core::sync::atomic::{AtomicU32, Ordering, fence};
 use devices::Cmos;
 use guest_loader::{Image, Module};
 use paging::{Ept, Level, Rights, Tables};
@@ -50,8 +50,6 @@ pub(crate) struct Guest {
     pub(crate) share: Shared,
     /// Off, running, and what its vCPUs are to do
     pub(crate) life: Life,
-    /// When it may be loaded again
-    pub(crate) rests_until: AtomicU64,
     /// What its vCPUs exit for
     pub(crate) controls: Controls,
     /// The VM
@@ -181,8 +179,7 @@ impl Guest {
                 Box::new(places),
             ),
             plan: plan.clone(),
-            life: Life::default(),
-            rests_until: AtomicU64::new(0),
+            life: Life::new(lifecycle::policy(&plan.recovery, handover.tsc)),
             line,
             tsc: handover.tsc,
             e820: map.e820(),

@@ -6,13 +6,14 @@ use crate::log::{self, Level};
 use crate::run::Runner;
 use crate::{seat, shares, stop, trace};
 use alloc::boxed::Box;
-use core::sync::atomic::Ordering;
 use exits::Stop;
+use plan::Then;
 use proto::trace::What;
 use sched::Id;
-use spec::Ticks;
 use spec::state::StartState;
-use vm::life::{End, Order, State};
+use spec::{Hz, Ticks};
+use vm::life::{End, Ended, Order, State};
+use vm::recovery::{Next, Policy};
 
 /// The least time between two starts of a VM, in nanoseconds: each of them is two lines of the log, on a slow line.
 const BETWEEN_STARTS: u64 = 100_000_000;
@@ -29,7 +30,7 @@ pub(crate) fn obey(runner: &mut Runner, id: Id) {
     }
     match order {
         Order::Load if vcpu.software.index == 0 => {
-            let not_before = Ticks(guest.rests_until.load(Ordering::Relaxed));
+            let not_before = guest.life.not_before();
             vcpu.loading
                 .get_or_insert_with(|| Box::new(Loading::new(not_before)));
         }
@@ -189,12 +190,8 @@ fn begin(runner: &mut Runner, id: Id, generation: u32, start: Option<&StartState
 fn ended(runner: &Runner, guest: &'static Guest) {
     let name = guest.vm.name.as_str();
     let now = hw::tsc::now();
-    let least = runner.machine.bundle.handover().tsc.ticks(BETWEEN_STARTS);
-    let pause = least.since(guest.life.uptime(now));
-    guest
-        .rests_until
-        .store(now.after(pause).0, Ordering::Relaxed);
-    let (end, up) = guest.life.ended(now);
+    let tsc = runner.machine.bundle.handover().tsc;
+    let Ended { end, up, next } = guest.life.ended(now, tsc.ticks(BETWEEN_STARTS));
     let (level, why) = told(end);
     log::line(
         level,
@@ -208,10 +205,44 @@ fn ended(runner: &Runner, guest: &'static Guest) {
     if runner.machine.bundle.handover().plan.statistics {
         crate::statistics::log(guest);
     }
-    if end.restarts() {
-        guest.kick_one(0);
-    } else if end != End::Asked {
-        rest(runner);
+    match next {
+        Next::Again(after) => {
+            if end.is_crash() {
+                let after_ms = tsc.nanos(after) / 1_000_000;
+                let (_, crashes) = guest.life.counts();
+                log::line(
+                    Level::Info,
+                    name,
+                    format_args!("vm: restarts after_ms={after_ms} crashes={crashes}"),
+                );
+            }
+            guest.kick_one(0);
+        }
+        Next::GivenUp => {
+            let restarts = guest.plan.recovery.restarts;
+            log::line(
+                Level::Warn,
+                name,
+                format_args!("vm: stays off: it has crashed again after {restarts} restarts"),
+            );
+            rest(runner);
+        }
+        Next::Off if end == End::Asked => {}
+        Next::Off => rest(runner),
+    }
+}
+
+/// What the plan says of a VM's crashes, in ticks.
+pub(crate) fn policy(plan: &plan::Recovery, tsc: Hz) -> Policy {
+    Policy {
+        restarts: match plan.on_crash {
+            Then::Restart => plan.restarts,
+            Then::Stop => 0,
+        },
+        reboots: plan.on_reboot == Then::Restart,
+        delay: tsc.ticks(plan.delay),
+        longest: tsc.ticks(plan::MAX_DELAY),
+        window: tsc.ticks(plan.window),
     }
 }
 

@@ -23,6 +23,7 @@ mod msrs;
 mod pdptes;
 mod ports;
 mod promise;
+pub mod recovery;
 mod snapshot;
 mod statistics;
 mod step;

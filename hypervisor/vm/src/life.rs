@@ -3,6 +3,7 @@
 //! Whoever changes it kicks the cores of the VM's vCPUs; each of them then reads the [`Order`] and acts on its own vCPUs. A VM
 //! has stopped when the last of its vCPUs has come to rest; the core of that vCPU takes it from there.
 
+use crate::recovery::{Next, Policy, Row};
 use core::sync::atomic::{AtomicU32, Ordering};
 use exits::Stop;
 use spec::Ticks;
@@ -34,14 +35,6 @@ pub enum End {
     AskedToReset,
     /// It could not be started: its kernel, its memory or a core is at fault, as the log says
     NotStarted,
-}
-
-impl End {
-    /// Whether the VM starts anew by itself.
-    #[must_use]
-    pub const fn restarts(self) -> bool {
-        matches!(self, End::Stopped(Stop::Reset) | End::AskedToReset)
-    }
 }
 
 /// What the vCPUs of a VM are to do.
@@ -80,6 +73,8 @@ pub struct Life {
     /// The order in the low bits, above it how often the VM has been started: read by each core when it is kicked
     order: AtomicU32,
     inner: Mutex<Inner>,
+    /// What follows its ends
+    policy: Policy,
 }
 
 #[derive(Debug)]
@@ -93,11 +88,36 @@ struct Inner {
     awake: u32,
     end: Option<End>,
     starts: u32,
+    /// How often it has crashed since the machine is up
+    crashes: u32,
+    row: Row,
+    /// It is not loaded before
+    not_before: Ticks,
+}
+
+/// How a VM has ended, and what follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// Why
+    pub end: End,
+    /// How long it was up
+    pub up: Ticks,
+    /// What follows; if it is started anew, this much later than now
+    pub next: Next,
 }
 
 impl Default for Life {
     fn default() -> Self {
+        Self::new(Policy::default())
+    }
+}
+
+impl Life {
+    /// The life of a VM that is off.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
         Self {
+            policy,
             order: AtomicU32::new(Order::Rest as u32),
             inner: Mutex::new(Inner {
                 state: State::Off,
@@ -106,12 +126,13 @@ impl Default for Life {
                 awake: 0,
                 end: None,
                 starts: 0,
+                crashes: 0,
+                row: Row::default(),
+                not_before: Ticks(0),
             }),
         }
     }
-}
 
-impl Life {
     /// What a vCPU is to do, and in which generation.
     #[must_use]
     pub fn order(&self) -> (u32, Order) {
@@ -141,6 +162,19 @@ impl Life {
         self.inner.lock().end
     }
 
+    /// How often it has been started, and how often it has crashed, since the machine is up.
+    #[must_use]
+    pub fn counts(&self) -> (u32, u32) {
+        let inner = self.inner.lock();
+        (inner.starts, inner.crashes)
+    }
+
+    /// When it may be loaded, at the earliest.
+    #[must_use]
+    pub fn not_before(&self) -> Ticks {
+        self.inner.lock().not_before
+    }
+
     fn give(&self, inner: &Inner, order: Order) {
         self.order.store(
             inner.starts << Order::BITS | order as u32,
@@ -148,7 +182,7 @@ impl Life {
         );
     }
 
-    /// Has a VM that is off started: the core of its first vCPU is to be kicked.
+    /// Has a VM that is off started: the core of its first vCPU is to be kicked. Its crashes are forgiven.
     ///
     /// # Errors
     /// It is not off.
@@ -157,6 +191,7 @@ impl Life {
         match inner.state {
             State::Off => {
                 inner.state = State::Starting;
+                inner.row = Row::default();
                 self.give(&inner, Order::Load);
                 Ok(())
             }
@@ -239,19 +274,30 @@ impl Life {
         inner.awake == 0 && inner.state == State::Stopping
     }
 
-    /// All vCPUs rest: the VM is off, or about to be loaded again if its end says so. Gives why it ended and how long it was up.
-    pub fn ended(&self, now: Ticks) -> (End, Ticks) {
+    /// All vCPUs rest: the VM is off, or about to be loaded again, at least `least` after it was started last.
+    pub fn ended(&self, now: Ticks, least: Ticks) -> Ended {
         let mut inner = self.inner.lock();
         let up = now.since(inner.since);
         let end = inner.end.unwrap_or(End::NotStarted);
-        if end.restarts() {
+        if end.is_crash() {
+            inner.crashes = inner.crashes.saturating_add(1);
+        }
+        let rest = least.since(up);
+        let next = match inner.row.next(&self.policy, end, up) {
+            Next::Again(after) => Next::Again(after.max(rest)),
+            other => other,
+        };
+        // Somebody may start one that stays off.
+        inner.not_before = now.after(rest);
+        if let Next::Again(after) = next {
+            inner.not_before = now.after(after);
             inner.state = State::Starting;
             self.give(&inner, Order::Load);
         } else {
             inner.state = State::Off;
         }
         inner.up = up;
-        (end, up)
+        Ended { end, up, next }
     }
 
     /// The VM could not be loaded.
@@ -291,10 +337,12 @@ mod tests {
         assert_eq!(life.end(End::Asked), Err(Refused(State::Stopping)));
         assert!(!life.rested());
         assert!(life.rested());
-        assert_eq!(
-            life.ended(Ticks(10)),
-            (End::Stopped(Stop::PowerOff), Ticks(3))
-        );
+        let ended = Ended {
+            end: End::Stopped(Stop::PowerOff),
+            up: Ticks(3),
+            next: Next::Off,
+        };
+        assert_eq!(life.ended(Ticks(10), Ticks(0)), ended);
         assert_eq!(
             (life.state(), life.uptime(Ticks(99))),
             (State::Off, Ticks(3))
@@ -307,11 +355,36 @@ mod tests {
         let life = running(1);
         assert_eq!(life.end(End::Stopped(Stop::Reset)), Ok(()));
         assert!(life.rested());
-        assert!(life.ended(NOW).0.restarts());
+        assert_eq!(life.ended(NOW, Ticks(0)).next, Next::Again(Ticks(0)));
         assert_eq!(life.state(), State::Starting);
         assert_eq!(life.order().1, Order::Load);
         assert!(life.loaded(1, NOW));
         assert_eq!(life.order(), (2, Order::Run));
+    }
+
+    #[test]
+    fn what_crashes_too_often_stays_off_until_somebody_starts_it() {
+        let policy = Policy {
+            restarts: 1,
+            ..Policy::default()
+        };
+        let life = Life::new(policy);
+        assert_eq!(life.start(), Ok(()));
+        let crash = || {
+            assert!(life.loaded(1, NOW));
+            assert_eq!(life.end(End::Stopped(Stop::TripleFault)), Ok(()));
+            assert!(life.rested());
+            life.ended(NOW, Ticks(20)).next
+        };
+        assert_eq!([crash(), crash()], [Next::Again(Ticks(20)), Next::GivenUp]);
+        assert_eq!(
+            life.not_before(),
+            Ticks(27),
+            "at least so long after the start before"
+        );
+        assert_eq!((life.state(), life.counts()), (State::Off, (2, 2)));
+        assert_eq!(life.start(), Ok(()));
+        assert_eq!(crash(), Next::Again(Ticks(20)));
     }
 
     #[test]
