@@ -253,6 +253,7 @@ pub(crate) fn told(end: End) -> (Level, &'static str) {
         End::Stopped(Stop::Reset) => (Level::Info, "reset"),
         End::Stopped(Stop::TripleFault) => (Level::Warn, "triple-fault"),
         End::Stopped(Stop::Unsupported(_)) => (Level::Warn, "unsupported"),
+        End::Stopped(Stop::ExitLoop) => (Level::Warn, "exit-loop"),
         End::Stopped(Stop::Bug(_)) => (Level::Error, "bug"),
         End::Asked => (Level::Info, "stopped"),
         End::AskedToReset => (Level::Info, "reset-by-command"),

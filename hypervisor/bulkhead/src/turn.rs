@@ -4,7 +4,7 @@
 
 use crate::host::Core;
 use crate::vcpu::Vcpu;
-use exits::{Exit, Stop};
+use exits::{Answer, Exit, Stop};
 use hw::entry::Outcome;
 use plan::Exits;
 use spec::Ticks;
@@ -58,6 +58,16 @@ pub(crate) fn run(core: &mut Core, vcpu: &mut Vcpu, limit: Ticks) -> Over {
             exited,
         );
         let effect = vmx.apply(&mut vcpu.vmcs, answer);
+        let software = &mut vcpu.software;
+        software.flight.record(exited, kind, &exit, vmx.last_rip());
+        // A host interrupt in the middle of an endless delivery says nothing about it.
+        if !kind.is_asynchronous() {
+            if !vmx.was_delivering() && !matches!(answer, Answer::Retry) {
+                software.moves_on();
+            } else if software.is_stuck() {
+                return Over::Stop(Stop::ExitLoop);
+            }
+        }
         if effect != Effect::None
             && let Some(stop) = vcpu.carry_out(effect)
         {

@@ -10,6 +10,7 @@
 //! [`Operation`], [`execute`] carries that out. [`Cache`] makes the second cheap for an instruction that comes again.
 #![no_std]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
@@ -21,6 +22,7 @@ mod error;
 mod execute;
 mod fetch;
 mod linear;
+mod listing;
 mod operation;
 mod port;
 mod registers;
@@ -35,6 +37,7 @@ pub use decode::{Bitness, DecodeError, decode, prepare};
 pub use error::{Error, Fault};
 pub use execute::{Done, execute};
 pub use fetch::{Code, fetch};
+pub use listing::{Line, listing};
 pub use operation::{
     Address, Arithmetic, BitAction, Kind, Operand, Operation, Register, Repeat, StringKind, Unary,
 };

@@ -102,6 +102,8 @@ pub enum Stop {
     TripleFault,
     /// The guest did what we do not carry out; the text says what.
     Unsupported(&'static str),
+    /// The guest exits without end, and completes no instruction in between.
+    ExitLoop,
     /// A fault of ours met while serving this vCPU.
     Bug(&'static str),
 }

@@ -29,6 +29,16 @@ macro_rules! kinds {
                 match self { $(Kind::$kind => $name),* }
             }
 
+            /// Whether exits of this kind come at any time, whatever the guest does: they tell nothing of its progress.
+            #[inline]
+            #[must_use]
+            pub const fn is_asynchronous(self) -> bool {
+                matches!(
+                    self,
+                    Kind::Window | Kind::NmiWindow | Kind::Timer | Kind::HostInterrupt | Kind::Kick
+                )
+            }
+
             /// The kind of an exit.
             #[inline]
             #[must_use]

@@ -15,6 +15,7 @@ extern crate std;
 mod chips;
 mod control;
 mod exit_kind;
+mod flight;
 mod interrupts;
 pub mod life;
 mod mailbox;
@@ -33,6 +34,7 @@ mod vcpu;
 
 pub use chips::Chips;
 pub use exit_kind::Kind;
+pub use flight::Recorder;
 pub use mailbox::Mailbox;
 pub use promise::{Promise, Report, Standing};
 pub use snapshot::{Row, Snapshot};

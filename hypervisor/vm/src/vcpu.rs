@@ -1,6 +1,6 @@
 //! What belongs to one vCPU and is owned by the core that runs it.
 
-use crate::{Mailbox, mailbox::Taken};
+use crate::{Mailbox, Recorder, mailbox::Taken};
 use devices::Lapic;
 use spec::apic::Carrier;
 use spec::state::Activity;
@@ -36,6 +36,10 @@ pub struct Vcpu {
     /// Why the last instruction that was not emulated was not, with its bytes or the address: for the report of a VM
     /// that stops over it
     pub unemulated: Option<emul::Error>,
+    /// Its last exits, for that report too
+    pub flight: Recorder,
+    /// Exits in a row between which it has completed no instruction
+    stuck: u32,
     /// What it has done to emulated memory last
     pub(crate) instructions: emul::Cache,
 }
@@ -60,6 +64,10 @@ impl Wants {
     }
 }
 
+/// As many exits without an instruction in between are without an end: a delivery through an IDT, stacks and tables that all fault
+/// takes a handful, and where another processor's writes have an instruction tried again they do not come in step for ever.
+const ENDLESS: u32 = 1 << 16;
+
 impl Vcpu {
     /// A vCPU as after power-on: the first runs, the others wait to be started. `clock_shift` is the policy's.
     #[must_use]
@@ -81,6 +89,8 @@ impl Vcpu {
             start_up: None,
             pdptes: [0; 4],
             unemulated: None,
+            flight: Recorder::default(),
+            stuck: 0,
             instructions: emul::Cache::default(),
         }
     }
@@ -166,6 +176,20 @@ impl Vcpu {
     #[must_use]
     pub fn nmi_waits(&self) -> bool {
         self.nmi
+    }
+
+    /// Notes an exit of the guest's own doing, after which it tries the same again or has an event delivered instead of the last one;
+    /// says whether it has done nothing else for too long.
+    #[must_use]
+    pub fn is_stuck(&mut self) -> bool {
+        self.stuck += 1;
+        self.stuck >= ENDLESS
+    }
+
+    /// Notes that the guest has completed an instruction.
+    #[inline]
+    pub fn moves_on(&mut self) {
+        self.stuck = 0;
     }
 
     /// When the core must look at this vCPU again at the latest, for its own timer.

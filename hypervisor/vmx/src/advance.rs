@@ -9,6 +9,14 @@ use spec::vmx_event::Interruptibility;
 /// IA32_DEBUGCTL.BTF: single-step on branches (SDM vol. 4).
 const BTF: u64 = 1 << 1;
 
+/// An instruction that is done.
+pub(crate) struct Completed {
+    /// Where it is; zero if RIP did not move
+    pub(crate) rip: u64,
+    /// A single-step trap follows it
+    pub(crate) stepping: bool,
+}
+
 /// Completes the instruction at RIP, which has `length` bytes, as the processor would have.
 ///
 /// `new_flags` are the flags that the instruction leaves; `None` if it leaves them alone. A `length` of 0 says
@@ -16,12 +24,13 @@ const BTF: u64 = 1 << 1;
 ///
 /// Completing clears blocking by STI and MOV SS and RFLAGS.RF, and with RFLAGS.TF set before the instruction a
 /// single-step trap follows (SDM vol. 3, "Single-Step Exception Condition"). The trap is left pending rather than injected,
-/// so that it merges with the data breakpoints of a MOV SS before. Returns whether there is such a trap.
-pub(crate) fn advance_rip(vmcs: &mut impl Vmcs, length: u64, new_flags: Option<u64>) -> bool {
+/// so that it merges with the data breakpoints of a MOV SS before.
+pub(crate) fn advance_rip(vmcs: &mut impl Vmcs, length: u64, new_flags: Option<u64>) -> Completed {
+    let mut rip = 0;
     let old_flags = vmcs.read(vmcs::GUEST_RFLAGS);
     let mut flags = new_flags.unwrap_or(old_flags);
     if length != 0 {
-        let rip = vmcs.read(vmcs::GUEST_RIP);
+        rip = vmcs.read(vmcs::GUEST_RIP);
         let mut next = rip.wrapping_add(length);
         // The mode matters only where the upper half changes; elsewhere its fields need not be read.
         if (rip ^ next) >> 32 != 0 && !is_64_bit(vmcs) {
@@ -48,7 +57,7 @@ pub(crate) fn advance_rip(vmcs: &mut impl Vmcs, length: u64, new_flags: Option<u
         let pending = vmcs.read(vmcs::GUEST_PENDING_DEBUG);
         vmcs.write(vmcs::GUEST_PENDING_DEBUG, pending | DebugBits::BS.bits());
     }
-    stepping
+    Completed { rip, stepping }
 }
 
 /// Whether the guest runs 64-bit code.
@@ -76,7 +85,7 @@ mod tests {
     #[test]
     fn a_plain_instruction_costs_three_reads_and_one_write() {
         let mut vmcs = at(fixture::long().0, 0xffff_ffff_8100_0000, 0x202);
-        assert!(!advance_rip(&mut vmcs, 2, None));
+        assert!(!advance_rip(&mut vmcs, 2, None).stepping);
         assert_eq!(vmcs.take_counts(), (3, 1));
         assert_eq!(vmcs.get(vmcs::GUEST_RIP), 0xffff_ffff_8100_0002);
     }
@@ -95,7 +104,7 @@ mod tests {
     fn a_single_step_trap_merges_with_what_is_pending() {
         let mut vmcs = at(fixture::long().0, 0x1000, 0x102);
         vmcs.set(vmcs::GUEST_PENDING_DEBUG, 0x1001);
-        assert!(advance_rip(&mut vmcs, 3, None));
+        assert!(advance_rip(&mut vmcs, 3, None).stepping);
         assert_eq!(vmcs.get(vmcs::GUEST_PENDING_DEBUG), 0x5001);
     }
 
@@ -103,17 +112,20 @@ mod tests {
     fn stepping_on_branches_raises_no_trap() {
         let mut vmcs = at(fixture::long().0, 0x1000, 0x102);
         vmcs.set(vmcs::GUEST_DEBUGCTL, BTF);
-        assert!(!advance_rip(&mut vmcs, 3, None));
+        assert!(!advance_rip(&mut vmcs, 3, None).stepping);
         assert_eq!(vmcs.get(vmcs::GUEST_PENDING_DEBUG), 0);
     }
 
     #[test]
     fn the_trap_follows_the_flags_before_the_instruction() {
         let mut vmcs = at(fixture::long().0, 0x1000, 0x002);
-        assert!(!advance_rip(&mut vmcs, 1, Some(0x102)), "POPF that sets TF");
+        assert!(
+            !advance_rip(&mut vmcs, 1, Some(0x102)).stepping,
+            "POPF that sets TF"
+        );
         let mut vmcs = at(fixture::long().0, 0x1000, 0x102);
         assert!(
-            advance_rip(&mut vmcs, 1, Some(0x002)),
+            advance_rip(&mut vmcs, 1, Some(0x002)).stepping,
             "POPF that clears TF"
         );
         assert_eq!(vmcs.get(vmcs::GUEST_RFLAGS), 0x002);
@@ -123,7 +135,9 @@ mod tests {
     fn an_iteration_of_rep_leaves_rip_and_the_shadow() {
         let mut vmcs = at(fixture::long().0, 0x1000, 0x1_0302);
         vmcs.set(vmcs::GUEST_INTERRUPTIBILITY, 1);
-        assert!(advance_rip(&mut vmcs, 0, Some(0x1_0702)));
+        let done = advance_rip(&mut vmcs, 0, Some(0x1_0702));
+        assert!(done.stepping);
+        assert_eq!(done.rip, 0);
         assert_eq!(vmcs.get(vmcs::GUEST_RIP), 0x1000);
         assert_eq!(vmcs.get(vmcs::GUEST_RFLAGS), 0x1_0702);
         assert_eq!(vmcs.get(vmcs::GUEST_INTERRUPTIBILITY), 1);
@@ -160,7 +174,8 @@ mod tests {
             let rip = if long { rip } else { rip & 0xffff_ffff };
             let mut vmcs = at(vmcs, rip, flags);
             vmcs.set(vmcs::GUEST_INTERRUPTIBILITY, blocking);
-            let trap = advance_rip(&mut vmcs, length, None);
+            let Completed { rip: from, stepping: trap } = advance_rip(&mut vmcs, length, None);
+            prop_assert_eq!(from, rip);
 
             let expected = rip.wrapping_add(length);
             let expected = if long { expected } else { expected & 0xffff_ffff };

@@ -54,12 +54,12 @@ impl Vcpu {
         match answer {
             Answer::Retry => Effect::None,
             Answer::Advance => {
-                advance(vmcs);
+                self.advance(vmcs);
                 Effect::None
             }
             Answer::Write(write) => {
                 // First, since the write may change the mode that the instruction ran in.
-                advance(vmcs);
+                self.advance(vmcs);
                 self.write_system(vmcs, write)
             }
             Answer::Emulated {
@@ -70,13 +70,13 @@ impl Vcpu {
                 if let Some(rsp) = rsp {
                     vmcs.write(vmcs::GUEST_RSP, rsp);
                 }
-                advance_rip(vmcs, u64::from(length), Some(rflags));
+                self.last_rip = advance_rip(vmcs, u64::from(length), Some(rflags)).rip;
                 Effect::None
             }
             Answer::Inject(event) => self.inject(vmcs, event),
             // HLT ends at once if a trap of its own is pending.
             Answer::Halt => {
-                if advance(vmcs) {
+                if self.advance(vmcs) {
                     Effect::None
                 } else {
                     Effect::Halt
@@ -161,10 +161,12 @@ impl Vcpu {
             vmcs.write(vmcs::ENTRY_CONTROLS, u64::from(new.bits()));
         }
     }
-}
 
-/// Moves RIP past the instruction that exited; whether a single-step trap is now pending.
-fn advance(vmcs: &mut impl Vmcs) -> bool {
-    let length = vmcs.read(vmcs::EXIT_INSTRUCTION_LENGTH);
-    advance_rip(vmcs, length, None)
+    /// Moves RIP past the instruction that exited; whether a single-step trap is now pending.
+    fn advance(&mut self, vmcs: &mut impl Vmcs) -> bool {
+        let length = vmcs.read(vmcs::EXIT_INSTRUCTION_LENGTH);
+        let done = advance_rip(vmcs, length, None);
+        self.last_rip = done.rip;
+        done.stepping
+    }
 }

@@ -18,6 +18,8 @@ impl Vcpu {
     pub fn decode(&mut self, vmcs: &mut impl Vmcs, gprs: &Gprs) -> Exit {
         let exit_reason = ExitReason(vmcs.read(vmcs::EXIT_REASON) as u32);
         let basic = exit_reason.basic();
+        self.delivering = false;
+        self.last_rip = 0;
         if exit_reason.is_entry_failure() {
             // The event that was queued still is.
             return Exit::EntryFailed(basic);
@@ -218,7 +220,8 @@ impl Vcpu {
     }
 
     /// The registers that carrying out an instruction needs. In 64-bit mode what segments do not take part in is left out.
-    fn cpu_state(&self, vmcs: &impl Vmcs) -> CpuState {
+    #[must_use]
+    pub fn cpu_state(&self, vmcs: &impl Vmcs) -> CpuState {
         let mut cpu = CpuState {
             rip: vmcs.read(vmcs::GUEST_RIP),
             rsp: vmcs.read(vmcs::GUEST_RSP),

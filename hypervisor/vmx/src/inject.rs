@@ -150,6 +150,7 @@ impl Vcpu {
             }
             return;
         }
+        self.delivering = true;
         // Bit 12 is undefined in the one field and reserved in the other.
         let info = InterruptionInfo(interrupted.0 & InterruptionInfo::ENTRY_BITS);
         match info.kind() {

@@ -5,6 +5,9 @@ use crate::log::Level;
 use crate::vtx::VtX;
 use vmx::Vmcs;
 
+/// How many instructions from RIP on are shown.
+const INSTRUCTIONS: u32 = 4;
+
 impl Vcpu {
     /// Logs all that is known of a vCPU whose VM it has stopped.
     pub(crate) fn report(&self, vtx: &VtX, level: Level) {
@@ -20,6 +23,15 @@ impl Vcpu {
                 self.software.index
             ),
         );
+        if let Some(vmx) = &self.vmx {
+            let cpu = vmx.cpu_state(&self.vmcs);
+            for instruction in emul::listing(&self.guest.vm.memory, &cpu, INSTRUCTIONS) {
+                crate::log::line(level, name, format_args!("vm: code {instruction}"));
+            }
+        }
+        for exit in self.software.flight.last_first() {
+            crate::log::line(level, name, format_args!("vm: exit {exit}"));
+        }
         if let Some(e) = &self.software.unemulated {
             crate::log::line(level, name, format_args!("vm: not emulated: {e:?}"));
         }

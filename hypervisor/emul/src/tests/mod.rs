@@ -5,6 +5,7 @@ mod differential;
 mod fake;
 mod faults;
 mod instruction;
+mod listings;
 mod native;
 mod operands;
 mod ports;
