@@ -2,8 +2,9 @@
 // UNSAFETY: pointers in the boot information become slices.
 #![allow(unsafe_code)]
 
+use crate::screen;
 use alloc::vec::Vec;
-use bootloader_api::info::MemoryRegionKind;
+use bootloader_api::info::{MemoryRegionKind, PixelFormat};
 use bootloader_api::{BootInfo, BootloaderConfig, config::Mapping};
 use paging::Rights;
 use ram::{Extent, Frames};
@@ -62,6 +63,37 @@ pub(crate) fn free_memory(info: &BootInfo, frames: &mut Frames) {
 /// Where physical memory is mapped; `None` if the loader did not map it.
 pub(crate) fn window(info: &BootInfo) -> Option<*mut u8> {
     Some(info.physical_memory_offset.into_option()? as *mut u8)
+}
+
+/// The screen, if the loader mapped one that text can be written on.
+pub(crate) fn screen(info: &BootInfo) -> Option<screen::Memory> {
+    let frame_buffer = info.framebuffer.as_ref()?;
+    let (bytes, info) = (frame_buffer.buffer(), frame_buffer.info());
+    let at = bytes.as_ptr().cast_mut().cast::<u32>();
+    let colours = match info.pixel_format {
+        PixelFormat::Rgb | PixelFormat::Bgr => [0, 8, 16],
+        PixelFormat::Unknown {
+            red_position,
+            green_position,
+            blue_position,
+        } => [red_position, green_position, blue_position],
+        _ => return None,
+    };
+    let needed = info
+        .stride
+        .checked_mul(info.height)?
+        .checked_mul(size_of::<u32>())?;
+    let sound = info.bytes_per_pixel == size_of::<u32>()
+        && info.width <= info.stride
+        && needed <= bytes.len()
+        && at.is_aligned();
+    sound.then_some(screen::Memory {
+        at,
+        width: info.width,
+        height: info.height,
+        stride: info.stride,
+        colours,
+    })
 }
 
 /// Takes over the boot information.

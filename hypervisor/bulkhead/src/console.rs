@@ -8,8 +8,8 @@
 
 use crate::machine::{self, Machine};
 use crate::remote::Remote;
-use crate::seat;
-use crate::{command, uart::Port};
+use crate::uart::Port;
+use crate::{command, screen, seat};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt::{self, Arguments, Write};
@@ -38,6 +38,8 @@ const PAUSE: u64 = 1_000_000;
 
 /// Bytes of the log that wait to be shown.
 const LOG: usize = 32 * 1024;
+/// The longest line that is shown whole.
+const LINE: usize = 4096;
 
 /// The log ring: the one piece of state that all of the hypervisor shares.
 static RING: Mutex<Ring> = Mutex::new(Ring(Deque::new()));
@@ -84,10 +86,14 @@ impl Write for Ring {
 }
 
 impl Ring {
-    /// The next whole line, without its end.
-    fn line(&mut self) -> Option<Vec<u8>> {
+    /// The next whole line, without its end. It is not made on the heap, which is not there yet when the first refusals are told.
+    fn line(&mut self) -> Option<heapless::Vec<u8, LINE>> {
         let len = self.0.iter().position(|b| *b == b'\n')?;
-        let line = (0..len).filter_map(|_| self.0.pop_front()).collect();
+        let mut line = heapless::Vec::new();
+        for byte in (0..len).filter_map(|_| self.0.pop_front()) {
+            // What does not fit is cut.
+            let _ = line.push(byte);
+        }
         self.0.pop_front();
         Some(line)
     }
@@ -120,6 +126,11 @@ pub(crate) fn open_for(machine: &'static Machine) {
     if ports.second.is_there() {
         ports.remote = Some(Box::new(Remote::new(&names)));
     }
+}
+
+/// Whether there is a line for people.
+pub(crate) fn is_there() -> bool {
+    PORTS.lock().first.is_there()
 }
 
 /// Whether this core serves the consoles.
@@ -277,7 +288,8 @@ impl Ports {
             let line = core::str::from_utf8(&line).unwrap_or("?");
             match self.mux.as_mut() {
                 Some(mux) => mux.log_line(line),
-                None => self.first.line(line),
+                None if self.first.is_there() => self.first.line(line),
+                None => screen::line(line),
             }
             if let Some(remote) = self.remote.as_mut() {
                 remote.log(line);

@@ -10,6 +10,7 @@ extern crate alloc;
 
 mod attend;
 mod boot;
+mod callers;
 mod carrier;
 mod command;
 mod console;
@@ -27,6 +28,7 @@ mod pins;
 mod quiet;
 mod remote;
 mod run;
+mod screen;
 mod seat;
 mod shares;
 mod statistics;
@@ -62,6 +64,9 @@ fn start(info: &'static mut BootInfo) -> ! {
     let entered = hw::tsc::now();
     let info: &'static BootInfo = info;
     console::open();
+    if let Some(memory) = boot::screen(info) {
+        screen::open(memory);
+    }
     if hw::control::cr4() & Cr4::LA57.bits() != 0 {
         stop::refuse(format_args!(
             "the firmware runs with five-level paging (CR4.LA57), which this version does not take over"

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::boot::Machine;
+use crate::screen;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use linked_list_allocator::LockedHeap;
@@ -13,7 +14,7 @@ use seam::TableMem;
 use spec::memory_type::MemoryType;
 use spec::pte::Pte;
 use spec::{Hpa, PAGE_SIZE};
-use spin::Mutex;
+use spin::{Mutex, Once};
 
 /// For plans, policy tables, chips, lines: all that is made when a VM is. Frames of guests and tables are not from here.
 /// A machine with much memory has many cores, and 20 KiB are needed for each vCPU: it gives a part of it, within these bounds.
@@ -21,7 +22,7 @@ const HEAP: core::ops::RangeInclusive<u64> = 4 << 20..=64 << 20;
 const HEAP_PART: u64 = 128;
 
 /// Device registers are mapped from here on, a page each.
-const DEVICES: u64 = 0xffff_fe00_0000_0000;
+const DEVICES: u64 = 0xffff_fc00_0000_0000;
 /// Stacks are mapped from here on, each above a page that is not mapped.
 const STACKS: u64 = 0xffff_fd00_0000_0000;
 
@@ -59,6 +60,20 @@ pub(crate) fn heap_used() -> usize {
     ALLOCATOR.lock().used()
 }
 
+/// What our tables are reached with, once they are loaded.
+static TABLES: Once<(Hpa, FrameTables<'static>)> = Once::new();
+
+/// What our tables allow at an address; `None` if that is nothing, or they are not loaded yet. It takes no lock.
+pub(crate) fn rights(at: u64) -> Option<Rights> {
+    let (root, memory) = *TABLES.get()?;
+    let format = Long {
+        largest: Level::GIB_1,
+        global: true,
+    };
+    let (_, rights, _) = Tables::existing(format, memory, root).translate(Hva(at))?;
+    Some(rights)
+}
+
 /// The host's address space, ours from [`AddressSpace::enter`] on.
 pub(crate) struct AddressSpace {
     tables: Tables<Long, FrameTables<'static>>,
@@ -70,7 +85,7 @@ pub(crate) struct AddressSpace {
 type Made<T> = Result<T, paging::Error<Hva>>;
 
 impl AddressSpace {
-    /// Builds tables that map RAM (no execute), the image as the loader mapped it (W^X), and the stack between two holes;
+    /// Builds tables that map RAM (no execute), the image as the loader mapped it (W^X), the stack between two holes, and the screen;
     /// nothing else, and nothing in the lower half. Then loads them.
     ///
     /// # Errors
@@ -104,8 +119,24 @@ impl AddressSpace {
                 at += PAGE_SIZE;
             }
         }
-        // SAFETY: image, stack, heap and window are mapped at the addresses that they had.
+        if let Some(screen) = screen::memory() {
+            let at = screen.at as u64;
+            let (start, end) = (at & !(PAGE_SIZE - 1), at + screen.len());
+            let (frame, ..) = loader.translate(Hva(start)).ok_or(paging::Error::Range)?;
+            let len = (end - start).next_multiple_of(PAGE_SIZE);
+            let is_ram = |(ram, _): &(ram::Extent, Rights)| {
+                frame.0 < ram.start.0 + ram.len && ram.start.0 < frame.0 + len
+            };
+            if machine.mapped.iter().any(is_ram) {
+                // Nobody is to draw on what is a guest's.
+                screen::close();
+            } else {
+                tables.map(Hva(start), frame, len, Rights::RW, MemoryType::Uncacheable)?;
+            }
+        }
+        // SAFETY: image, stack, heap, window and screen are mapped at the addresses that they had.
         unsafe { hw::control::load_tables(tables.root()) };
+        TABLES.call_once(|| (tables.root(), memory));
         Ok(Self {
             tables,
             memory,
@@ -204,7 +235,7 @@ impl AddressSpace {
 }
 
 /// First and one past the last address of our own image.
-fn image() -> (u64, u64) {
+pub(crate) fn image() -> (u64, u64) {
     unsafe extern "C" {
         static __executable_start: u8;
         static _end: u8;

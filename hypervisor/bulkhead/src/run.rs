@@ -117,7 +117,11 @@ pub(crate) fn core(core: Core, vtx: VtX, machine: &'static Machine) -> ! {
         runner.offer(now);
         runner.tell(decision.run, now);
         match decision.run {
-            Some((id, _)) => runner.stay(id, decision.until, now),
+            Some((id, _)) => {
+                runner.seat.serve(Some(id.0));
+                runner.stay(id, decision.until, now);
+                runner.seat.serve(None);
+            }
             None => runner.rest(decision.until),
         }
     }

@@ -4,7 +4,7 @@ use crate::moves::Parcel;
 use crate::times::Report;
 use crate::trace::Ring;
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use hw::core_local::CoreLocal;
 use spin::{Mutex, Once};
 
@@ -29,6 +29,8 @@ pub(crate) struct Seat {
     pub(crate) trace: Ring,
     /// Where its time went
     pub(crate) report: Report,
+    /// The vCPU that it is at work for, by its number and one more; zero if none
+    serves: AtomicU32,
     /// Its TSC is not the first core's
     out_of_step: AtomicBool,
     /// It has no IA32_TSC_ADJUST, or firmware has adjusted its TSC, which a guest that reads the processor's would see
@@ -52,6 +54,7 @@ pub(crate) fn set(apic_ids: impl Iterator<Item = u32>, vcpus: usize) {
         inbox: Mutex::new(None),
         trace: Ring::new(),
         report: Report::default(),
+        serves: AtomicU32::new(0),
         out_of_step: AtomicBool::new(false),
         adjusted: AtomicBool::new(false),
     };
@@ -97,6 +100,18 @@ impl Seat {
     /// Its IA32_TSC_ADJUST is not zero.
     pub(crate) fn set_adjusted(&self) {
         self.adjusted.store(true, Ordering::Relaxed);
+    }
+
+    /// Says which vCPU it is at work for from now on, by its number.
+    pub(crate) fn serve(&self, vcpu: Option<u16>) {
+        let mark = vcpu.map_or(0, |vcpu| u32::from(vcpu).saturating_add(1));
+        self.serves.store(mark, Ordering::Relaxed);
+    }
+
+    /// The vCPU that it is at work for.
+    pub(crate) fn served(&self) -> Option<u16> {
+        let before = self.serves.load(Ordering::Relaxed).checked_sub(1)?;
+        u16::try_from(before).ok()
     }
 
     /// Tells it to look at a vCPU when it looks next.

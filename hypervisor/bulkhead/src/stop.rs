@@ -2,7 +2,9 @@
 // UNSAFETY: leaves VMX operation, and calls the firmware.
 #![allow(unsafe_code)]
 
-use crate::{console, memory, seat};
+use crate::callers::Callers;
+use crate::{console, machine, memory, screen, seat};
+use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use hw::core_local::CoreLocal;
 use hw::firmware::{Firmware, Reset};
@@ -71,8 +73,17 @@ fn power_off(reason: &str) -> ! {
 }
 
 /// Ends the machine because it cannot do what it is for; the reason has been logged.
-pub(crate) fn refuse(reason: core::fmt::Arguments<'_>) -> ! {
+///
+/// Where only the screen can say it, the machine stays on, so that it can be read there.
+pub(crate) fn refuse(reason: fmt::Arguments<'_>) -> ! {
     crate::error!("refused: {reason}");
+    let version = env!("CARGO_PKG_VERSION");
+    let shown = screen::page(format_args!(
+        "Bulkhead {version} cannot run on this machine:\n{reason}\n"
+    ));
+    if shown && !console::is_there() {
+        hw::core_local::park();
+    }
     crate::info!("machine: off reason=refused");
     end()
 }
@@ -95,26 +106,84 @@ fn end() -> ! {
 }
 
 /// Prints a report past all locks and stops the machine. A second fault while the first is reported only parks.
-pub(crate) fn die(report: &dyn core::fmt::Display) -> ! {
+pub(crate) fn die(report: &dyn fmt::Display) -> ! {
+    // Who has called is above this.
+    let here = 0_u64;
+    die_at(report, (&raw const here) as u64)
+}
+
+/// The same, where the stack from `stack` on shows who was at work.
+fn die_at(report: &dyn fmt::Display, stack: u64) -> ! {
     if DYING.swap(true, Ordering::SeqCst) {
         hw::core_local::park();
     }
     for number in 0..seat::all().len() as u32 {
         seat::kick(number);
     }
-    let now = hw::tsc::now().0;
-    console::last_words(format_args!(
-        "{now:>12} - - error bulkhead: machine: panic {report}\n{now:>12} - - error bulkhead: machine: stopped"
-    ));
+    let report = Report {
+        now: hw::tsc::now(),
+        core: CoreLocal::current().map(|core| core.index),
+        what: report,
+        stack,
+    };
+    console::last_words(format_args!("{report}"));
+    screen::last_words(format_args!("{report}"));
     hw::core_local::park()
+}
+
+/// What is told of the end of the machine.
+struct Report<'a> {
+    now: Ticks,
+    core: Option<u32>,
+    what: &'a dyn fmt::Display,
+    stack: u64,
+}
+
+impl Report<'_> {
+    /// A line, as the log has them.
+    fn line(&self, f: &mut fmt::Formatter<'_>, text: fmt::Arguments<'_>) -> fmt::Result {
+        let now = self.now.0;
+        match self.core {
+            Some(core) => write!(f, "{now:>12} {core} - error bulkhead: machine: {text}"),
+            None => write!(f, "{now:>12} - - error bulkhead: machine: {text}"),
+        }
+    }
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.line(f, format_args!("panic {}\n", self.what))?;
+        let served = self.core.and_then(seat::at).and_then(seat::Seat::served);
+        match served.and_then(|id| machine::get()?.vcpus().find(|(g, i)| g.id(*i).0 == id)) {
+            Some((guest, vcpu)) => {
+                let vm = &guest.vm.name;
+                self.line(f, format_args!("serves vm={vm} vcpu={vcpu}\n"))?;
+            }
+            None => self.line(f, format_args!("serves no vcpu\n"))?,
+        }
+        // What is read now may be what is broken: all else has been told.
+        let (base, stack) = (memory::image().0, self.stack);
+        self.line(f, format_args!("image={base:#x} stack={stack:#x}\n"))?;
+        self.line(f, format_args!("callers{}\n", Callers { from: stack }))?;
+        self.line(f, format_args!("stopped"))
+    }
 }
 
 /// Reports a host exception and stops the machine.
 pub(crate) fn on_exception(frame: &hw::trap::Frame) -> ! {
-    die(frame)
+    die_at(frame, frame.rsp)
 }
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    die(info)
+    struct Words<'a>(&'a core::panic::PanicInfo<'a>);
+    impl fmt::Display for Words<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            if let Some(location) = self.0.location() {
+                write!(f, "at {location}: ")?;
+            }
+            self.0.message().fmt(f)
+        }
+    }
+    die(&Words(info))
 }

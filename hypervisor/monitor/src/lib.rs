@@ -12,3 +12,4 @@ pub mod mux;
 mod nearest;
 pub mod prompt;
 pub mod render;
+pub mod screen;
