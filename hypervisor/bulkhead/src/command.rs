@@ -141,6 +141,7 @@ fn info(machine: &Machine, guest: &Guest) -> VmInfo {
         tsc: machine.bundle.handover().tsc,
         exits: counted.exits(),
         root_ticks: counted.root(),
+        crashes: guest.life.crashes(),
     }
 }
 

@@ -209,7 +209,7 @@ fn ended(runner: &Runner, guest: &'static Guest) {
         Next::Again(after) => {
             if end.is_crash() {
                 let after_ms = tsc.nanos(after) / 1_000_000;
-                let (_, crashes) = guest.life.counts();
+                let crashes = guest.life.crashes();
                 log::line(
                     Level::Info,
                     name,

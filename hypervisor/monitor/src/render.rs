@@ -60,6 +60,10 @@ fn list(vms: &[VmInfo]) -> String {
             VmState::Off => vm.last_end.as_deref().unwrap_or("never started"),
             _ => vm.last_end.as_deref().unwrap_or("-"),
         };
+        let mut end = units::printable(end);
+        if vm.crashes > 1 {
+            end += &format!(", {} crashes", vm.crashes);
+        }
         table.row([
             (i + 1).to_string(),
             units::printable(&vm.name),
@@ -71,7 +75,7 @@ fn list(vms: &[VmInfo]) -> String {
             on(vm.exits.to_string()),
             on(per_second.to_string()),
             on(share),
-            units::printable(end),
+            end,
         ]);
     }
     table.text()

@@ -87,6 +87,8 @@ pub struct VmInfo {
     pub exits: u64,
     /// Ticks that all vCPUs' exits kept their cores in root operation since then
     pub root_ticks: Ticks,
+    /// How often it has crashed since the machine is up
+    pub crashes: u32,
 }
 
 /// What the exits of a VM were, since its last start.

@@ -86,7 +86,10 @@ struct Inner {
     up: Ticks,
     /// vCPUs that have not come to rest
     awake: u32,
+    /// Why it is to end
     end: Option<End>,
+    /// How it last ended
+    last: Option<End>,
     starts: u32,
     /// How often it has crashed since the machine is up
     crashes: u32,
@@ -125,6 +128,7 @@ impl Life {
                 up: Ticks(0),
                 awake: 0,
                 end: None,
+                last: None,
                 starts: 0,
                 crashes: 0,
                 row: Row::default(),
@@ -159,14 +163,13 @@ impl Life {
     /// How it last ended.
     #[must_use]
     pub fn last_end(&self) -> Option<End> {
-        self.inner.lock().end
+        self.inner.lock().last
     }
 
-    /// How often it has been started, and how often it has crashed, since the machine is up.
+    /// How often it has crashed since the machine is up.
     #[must_use]
-    pub fn counts(&self) -> (u32, u32) {
-        let inner = self.inner.lock();
-        (inner.starts, inner.crashes)
+    pub fn crashes(&self) -> u32 {
+        self.inner.lock().crashes
     }
 
     /// When it may be loaded, at the earliest.
@@ -258,7 +261,7 @@ impl Life {
             State::Starting if end == End::Asked => {
                 inner.state = State::Off;
                 inner.up = Ticks(0);
-                inner.end = Some(end);
+                inner.last = Some(end);
                 self.give(&inner, Order::Rest);
                 Ok(())
             }
@@ -297,6 +300,7 @@ impl Life {
             inner.state = State::Off;
         }
         inner.up = up;
+        inner.last = Some(end);
         Ended { end, up, next }
     }
 
@@ -309,7 +313,7 @@ impl Life {
         }
         inner.state = State::Off;
         inner.up = Ticks(0);
-        inner.end = Some(End::NotStarted);
+        inner.last = Some(End::NotStarted);
         self.give(&inner, Order::Rest);
     }
 }
@@ -382,7 +386,7 @@ mod tests {
             Ticks(27),
             "at least so long after the start before"
         );
-        assert_eq!((life.state(), life.counts()), (State::Off, (2, 2)));
+        assert_eq!((life.state(), life.crashes()), (State::Off, 2));
         assert_eq!(life.start(), Ok(()));
         assert_eq!(crash(), Next::Again(Ticks(20)));
     }

@@ -91,6 +91,7 @@ pub(crate) fn info(name: &str) -> VmInfo {
         tsc: spec::Hz(50_000_000),
         exits: 7,
         root_ticks: spec::Ticks(1000),
+        crashes: 0,
     }
 }
 

@@ -289,6 +289,7 @@ fn the_list_of_vms_is_shown_in_any_view() {
         tsc: TSC,
         exits: 0,
         root_ticks: Ticks(0),
+        crashes: 0,
     }]));
     let shown = line.sent();
     assert!(shown.starts_with("\r\n#  NAME") && shown.ends_with("\r\n"));

@@ -17,6 +17,7 @@ fn debian() -> VmInfo {
         tsc: Hz(2_000_000_000),
         exits: 12_345,
         root_ticks: Ticks(400_000_000),
+        crashes: 0,
     }
 }
 
@@ -39,13 +40,28 @@ fn a_list_is_a_table() {
         last_end: None,
         ..off.clone()
     };
+    let crashed = |name: &str, crashes| VmInfo {
+        name: name.into(),
+        last_end: Some("triple-fault".into()),
+        crashes,
+        ..debian()
+    };
+    let vms = vec![
+        debian(),
+        off,
+        never,
+        crashed("once", 1),
+        crashed("often", 12),
+    ];
     assert_eq!(
-        render(&Answer::Vms(vec![debian(), off, never])),
+        render(&Answer::Vms(vms)),
         "\
 #  NAME     STATE     UPTIME   MEMORY  VCPUS  CORES  EXITS  EXITS/S  IN ROOT  LAST END
 1  debian   running  10.000s  512 MiB      2  1,2    12345     1234     1.0%  -
 2  control  off            -    1 GiB      1  3          -        -        -  power-off
 3  third    off            -    1 GiB      1  3          -        -        -  never started
+4  once     running  10.000s  512 MiB      2  1,2    12345     1234     1.0%  triple-fault
+5  often    running  10.000s  512 MiB      2  1,2    12345     1234     1.0%  triple-fault, 12 crashes
 "
     );
 }

@@ -85,6 +85,7 @@ fn vm_info() -> impl Strategy<Value = VmInfo> {
             tsc: Hz(tsc),
             exits,
             root_ticks: Ticks(uptime / 2),
+            crashes: vcpus / 2,
         },
     )
 }
