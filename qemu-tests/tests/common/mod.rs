@@ -1,5 +1,6 @@
 //! Tiny guests as tests.
 
+pub(crate) mod attacks;
 pub(crate) mod carried;
 pub(crate) mod shares;
 pub(crate) mod steady;

@@ -1,0 +1,13 @@
+//! Attackers, one class a machine, beside victims that check their own memory, registers and time all the while.
+
+mod common;
+
+use common::attacks::{Attack, attack};
+use std::process::ExitCode;
+
+const ATTACKS: &[Attack] = &[attack("indices")];
+
+fn main() -> ExitCode {
+    let trials = ATTACKS.iter().flat_map(|attack| attack.trials());
+    qemu_tests::main(trials.collect())
+}
