@@ -19,6 +19,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("processor", &["spec"]),
     ("proto", &["spec"]),
     ("monitor", &["spec", "proto"]),
+    // Not what builds the structures that it reads, nor the numbers that they are built with.
+    ("survey", &["proto"]),
     ("guest-loader", &["spec", "seam"]),
     ("ram", &["spec", "seam"]),
     ("vmx", &["spec", "seam", "exits"]),
@@ -50,6 +52,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "processor",
             "proto",
             "monitor",
+            "survey",
             "guest-loader",
             "ram",
             "vmx",

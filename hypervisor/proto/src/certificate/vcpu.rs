@@ -57,9 +57,10 @@ pub struct VcpuSurvey {
     pub msr_lists: Vec<(u64, u32)>,
     /// What an exit loads
     pub host: HostState,
-    /// MSRs that the guest may touch without an exit, lowest first: those of the bitmap, or all there are where there is none
+    /// MSRs that the guest may touch without an exit, lowest first: those that the bitmap lets through
     pub msrs: Vec<MsrGrant>,
-    /// Ports that the guest may touch without an exit, first and last of each range: likewise
+    /// Ports that the guest may touch without an exit, first and last of each range: those that the bitmaps let through, or all where
+    /// nothing holds them back
     pub ports: Vec<(u16, u16)>,
 }
 

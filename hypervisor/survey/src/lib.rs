@@ -1,0 +1,83 @@
+//! Reads what can be reached from where out of the structures that the processor goes by: nested tables, the processor's own tables,
+//! MSR and I/O bitmaps, control structures.
+//!
+//! It shares no code with what builds them: it has the manual's numbers for itself, so that a misunderstanding there is none here. Entries
+//! are taken as what they are worth to the processor, whoever has written them: nothing is believed, and what makes no sense is an
+//! [`Error`].
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+mod bitmaps;
+mod control;
+mod linear;
+mod nested;
+mod ranges;
+mod walk;
+
+pub use control::{Control, Fields, Whose};
+pub use linear::linear;
+pub use nested::nested;
+pub use ranges::merged;
+pub use walk::{Half, Reached};
+
+use core::fmt;
+
+/// Physical memory as it is.
+pub trait Memory {
+    /// Whether the frame at `at` is memory that may be read.
+    fn has(&self, at: u64) -> bool;
+    /// The aligned word at `at`, in a frame that is there.
+    fn word(&self, at: u64) -> u64;
+}
+
+/// Why structures cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Error {
+    /// A table or bitmap lies where there is no memory for such
+    Elsewhere {
+        /// Where
+        at: u64,
+    },
+    /// The processor would not take an entry
+    Malformed {
+        /// Where it is
+        at: u64,
+        /// What it is
+        entry: u64,
+    },
+    /// An EPT pointer that is not one to four levels of tables
+    Pointer {
+        /// The pointer
+        eptp: u64,
+    },
+    /// There are more tables, or pieces of memory, than anybody makes
+    TooMany,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Elsewhere { at } => write!(
+                f,
+                "a table or bitmap is said to be at {at:#x}, where none can be"
+            ),
+            Self::Malformed { at, entry } => {
+                write!(f, "the entry {entry:#x} at {at:#x} is malformed")
+            }
+            Self::Pointer { eptp } => {
+                write!(
+                    f,
+                    "the EPT pointer {eptp:#x} is not one to four levels of tables"
+                )
+            }
+            Self::TooMany => write!(
+                f,
+                "there are more tables, or pieces of memory, than can be told of"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
