@@ -14,11 +14,13 @@
 pub mod bytes;
 pub mod cmdline;
 pub mod cpu;
+pub mod descriptors;
 pub mod heap;
 pub mod interrupt;
 pub mod ioapic;
 pub mod lapic;
 pub mod mmio;
+pub mod modes;
 pub mod msr;
 pub mod multiboot;
 pub mod paging;

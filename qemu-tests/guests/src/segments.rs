@@ -14,7 +14,8 @@ pub const DATA: u16 = 0x10;
 pub const USER_DATA: u16 = 0x18 | 3;
 /// Ring 3 code, with its privilege level
 pub const USER_CODE: u16 = 0x20 | 3;
-const TSS: u16 = 0x28;
+/// The 64-bit task state segment
+pub(crate) const TSS: u16 = 0x28;
 
 #[repr(C, align(16))]
 struct Tables {
@@ -88,6 +89,12 @@ pub fn load() {
             tss = in(reg) u32::from(TSS),
         );
     }
+}
+
+/// The table's descriptors.
+pub(crate) fn descriptors() -> [u64; 7] {
+    // SAFETY: only `load` writes them, and it is not running.
+    unsafe { (*TABLES.0.get()).gdt }
 }
 
 /// What LGDT and LIDT take.
