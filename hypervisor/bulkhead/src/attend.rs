@@ -36,7 +36,9 @@ impl Runner {
                 continue;
             };
             let (disturbs, begun) = (self.disturbs(id), hw::tsc::now());
+            seat.serve(Some(id.0));
             lifecycle::obey(self, id);
+            seat.serve(None);
             match disturbs {
                 Some((vm, true)) if !self.quiet.may_disturb(seat, vm, now) => {
                     // It is looked at when the core is quiet no more.

@@ -174,6 +174,11 @@ pub(crate) fn log(line: Arguments<'_>) {
     }
 }
 
+/// Whether nobody is at the log just now.
+pub(crate) fn is_log_free() -> bool {
+    RING.try_lock().is_some()
+}
+
 /// Moves what waits, both ways; says when to look again at the latest.
 /// `tell` has this core tell its times, which nobody else knows.
 pub(crate) fn serve(tell: &mut dyn FnMut()) -> Option<Ticks> {

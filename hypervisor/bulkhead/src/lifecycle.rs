@@ -4,7 +4,7 @@ use crate::guest::Guest;
 use crate::loading::Loading;
 use crate::log::{self, Level};
 use crate::run::Runner;
-use crate::{seat, shares, stop, trace};
+use crate::{containment, seat, shares, stop, trace};
 use alloc::boxed::Box;
 use exits::Stop;
 use plan::Then;
@@ -91,7 +91,8 @@ pub(crate) fn stopped(runner: &mut Runner, id: Id, why: Stop) {
     // Another vCPU may have been first: then this one only rests.
     let first = guest.life.end(End::Stopped(why)).is_ok();
     if first && level != Level::Info && holds {
-        vcpu.report(&runner.vtx, level);
+        // What it tells of may be what is broken.
+        let _ = containment::attempt(runner.seat, || vcpu.report(&runner.vtx, level));
     }
     guest.kick();
 }
@@ -99,7 +100,7 @@ pub(crate) fn stopped(runner: &mut Runner, id: Id, why: Stop) {
 /// Goes on with loading the VM of a first vCPU until `until`, or until the core is kicked.
 pub(crate) fn load(runner: &mut Runner, id: Id, until: Ticks) {
     runner.soil();
-    let (machine, begun) = (runner.machine, hw::tsc::now());
+    let (machine, seat, begun) = (runner.machine, runner.seat, hw::tsc::now());
     let (done, now) = loop {
         let Some(vcpu) = runner.vcpu_mut(id).as_mut() else {
             return;
@@ -107,7 +108,9 @@ pub(crate) fn load(runner: &mut Runner, id: Id, until: Ticks) {
         let Some(loading) = vcpu.loading.as_mut() else {
             return;
         };
-        let done = loading.step(vcpu.guest, &machine.bundle);
+        let guest = vcpu.guest;
+        let done = containment::attempt(seat, || loading.step(guest, &machine.bundle))
+            .unwrap_or_else(|| Err("a panic while it was loaded".into()));
         // The consoles are heard meanwhile: a UART keeps no more than 16 bytes of what is typed.
         runner.core.breathe();
         let now = hw::tsc::now();
@@ -170,14 +173,18 @@ fn unloaded(guest: &Guest) {
 fn begin(runner: &mut Runner, id: Id, generation: u32, start: Option<&StartState>) {
     runner.release();
     runner.core.forget_borrower();
+    let seat = runner.seat;
     let (vtx, vcpu) = runner.vtx_and_vcpu(id);
     let Some(vcpu) = vcpu else {
         return;
     };
     let held = vcpu.held;
-    let begun = vcpu
-        .make_current()
-        .and_then(|()| vcpu.begin(vtx, generation, start));
+    let begin = || {
+        vcpu.make_current()?;
+        vcpu.begin(vtx, generation, start)
+    };
+    let begun =
+        containment::attempt(seat, begin).unwrap_or_else(|| Err("a panic while it began".into()));
     vcpu.held = held;
     if let Err(e) = begun {
         let name = &vcpu.guest.vm.name;

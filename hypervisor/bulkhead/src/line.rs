@@ -41,6 +41,11 @@ impl Line {
         self.out.lock().is_empty()
     }
 
+    /// Whether nobody is at it just now.
+    pub(crate) fn is_free(&self) -> bool {
+        self.out.try_lock().is_some() && self.input.try_lock().is_some()
+    }
+
     /// Puts a byte where the guest's UART gets it from. What does not fit is lost, as on a line without flow control.
     pub(crate) fn give(&self, byte: u8) {
         let _ = self.input.lock().push_back(byte);

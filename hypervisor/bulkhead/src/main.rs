@@ -14,6 +14,7 @@ mod callers;
 mod carrier;
 mod command;
 mod console;
+mod containment;
 mod guest;
 mod host;
 mod lifecycle;

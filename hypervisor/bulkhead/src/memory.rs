@@ -74,6 +74,11 @@ pub(crate) fn rights(at: u64) -> Option<Rights> {
     Some(rights)
 }
 
+/// Whether nobody is at the heap just now.
+pub(crate) fn is_heap_free() -> bool {
+    ALLOCATOR.try_lock().is_some()
+}
+
 /// The host's address space, ours from [`AddressSpace::enter`] on.
 pub(crate) struct AddressSpace {
     tables: Tables<Long, FrameTables<'static>>,

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::carrier::Carrying;
+use crate::containment::{self, GIVEN_UP};
 use crate::guest::Guest;
 use crate::host::Core;
 use crate::machine::Machine;
@@ -317,7 +318,9 @@ impl Runner {
             return Ok(());
         };
         if let Some(vector) = vcpu.awaited_start_up() {
-            vcpu.start_up(&self.vtx, vector).map_err(|e| {
+            let vtx = &self.vtx;
+            let started = containment::attempt(self.seat, || vcpu.start_up(vtx, vector));
+            started.ok_or(GIVEN_UP)?.map_err(|e| {
                 crate::error!("vm: {e}");
                 Stop::Bug("a vCPU cannot be started up")
             })?;
@@ -327,14 +330,16 @@ impl Runner {
         if posts {
             mailbox.post_at(self.core.local.apic_id);
         }
-        let over = turn::run(&mut self.core, vcpu, until);
+        let core = &mut self.core;
+        let over = containment::attempt(self.seat, || turn::run(core, vcpu, until));
         // One to which the local APIC was lent meanwhile has another way.
         if posts && vcpu.carrying.now == Carrier::Accelerated {
             mailbox.withdraw();
         }
         match over {
-            Over::Later => Ok(()),
-            Over::Stop(stop) => Err(stop),
+            Some(Over::Later) => Ok(()),
+            Some(Over::Stop(stop)) => Err(stop),
+            None => Err(GIVEN_UP),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::trace::Ring;
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use hw::core_local::CoreLocal;
+use hw::rescue::Anchor;
 use spin::{Mutex, Once};
 
 /// A core that the plan can name.
@@ -29,6 +30,8 @@ pub(crate) struct Seat {
     pub(crate) trace: Ring,
     /// Where its time went
     pub(crate) report: Report,
+    /// Where it goes on if its work for a vCPU is given up
+    pub(crate) anchor: Anchor,
     /// The vCPU that it is at work for, by its number and one more; zero if none
     serves: AtomicU32,
     /// Its TSC is not the first core's
@@ -54,6 +57,7 @@ pub(crate) fn set(apic_ids: impl Iterator<Item = u32>, vcpus: usize) {
         inbox: Mutex::new(None),
         trace: Ring::new(),
         report: Report::default(),
+        anchor: Anchor::default(),
         serves: AtomicU32::new(0),
         out_of_step: AtomicBool::new(false),
         adjusted: AtomicBool::new(false),

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::callers::Callers;
-use crate::{console, machine, memory, screen, seat};
+use crate::{console, containment, machine, memory, screen, seat};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use hw::core_local::CoreLocal;
@@ -185,5 +185,8 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
             self.0.message().fmt(f)
         }
     }
-    die(&Words(info))
+    let here = 0_u64;
+    let stack = (&raw const here) as u64;
+    containment::contain(&Words(info), stack);
+    die_at(&Words(info), stack)
 }

@@ -9,6 +9,12 @@ use spec::cpuid::{Leaf1Ecx, Leaf7Ebx, Leaf7Ecx};
 use spec::msr::{EFER, PAT};
 use x86_64::registers::control as x;
 
+/// Takes no interrupts on this core from now on.
+pub fn mask_interrupts() {
+    // SAFETY: whoever wants them opens them.
+    unsafe { asm!("cli", options(nomem, nostack)) };
+}
+
 /// PAT after reset (SDM vol. 3, "Programming the PAT"): entry 0 write-back, entry 3 uncacheable.
 pub const PAT_RESET: u64 = 0x0007_0406_0007_0406;
 

@@ -20,6 +20,7 @@ pub mod ioapic;
 pub mod msr;
 pub mod pic;
 pub mod port;
+pub mod rescue;
 pub mod segments;
 pub mod startup;
 pub mod trap;
