@@ -5,7 +5,11 @@ mod common;
 use common::attacks::{Attack, attack};
 use std::process::ExitCode;
 
-const ATTACKS: &[Attack] = &[attack("indices")];
+const ATTACKS: &[Attack] = &[
+    attack("indices"),
+    attack("msrs_and_ports"),
+    attack("memory_map"),
+];
 
 fn main() -> ExitCode {
     let trials = ATTACKS.iter().flat_map(|attack| attack.trials());
