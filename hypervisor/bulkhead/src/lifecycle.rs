@@ -122,13 +122,14 @@ pub(crate) fn load(runner: &mut Runner, id: Id, until: Ticks) {
         return;
     };
     let (guest, who) = (vcpu.guest, vcpu.who());
+    let since = vcpu.loading.as_ref().map_or(now, |loading| loading.begun);
     if !matches!(done, Ok(None)) {
         vcpu.loading = None;
     }
     runner.note(now, trace::took(What::Load, who, now.since(begun)));
     match done {
         Ok(None) => {}
-        Ok(Some(start)) => loaded(runner, id, guest, &start),
+        Ok(Some(start)) => loaded(runner, id, guest, &start, since),
         Err(e) => {
             let name = guest.vm.name.as_str();
             log::line(Level::Warn, name, format_args!("vm: not started: {e}"));
@@ -138,7 +139,8 @@ pub(crate) fn load(runner: &mut Runner, id: Id, until: Ticks) {
     }
 }
 
-fn loaded(runner: &mut Runner, id: Id, guest: &'static Guest, start: &StartState) {
+/// A VM is loaded; that has been going on since a time.
+fn loaded(runner: &mut Runner, id: Id, guest: &'static Guest, start: &StartState, since: Ticks) {
     let now = hw::tsc::now();
     if !guest.life.loaded(guest.plan.vcpus, now) {
         unloaded(guest);
@@ -148,12 +150,13 @@ fn loaded(runner: &mut Runner, id: Id, guest: &'static Guest, start: &StartState
         Level::Info,
         &guest.vm.name,
         format_args!(
-            "vm: start memory_mib={} vcpus={} cores={:?} rip={:#x} since_entry={}",
+            "vm: start memory_mib={} vcpus={} cores={:?} rip={:#x} since_entry={} loaded_in={}",
             guest.plan.memory >> 20,
             guest.plan.vcpus,
             guest.cores(),
             start.rip,
-            now.since(runner.machine.entered).0
+            now.since(runner.machine.entered).0,
+            now.since(since).0
         ),
     );
     let (generation, _) = guest.life.order();

@@ -19,6 +19,8 @@ const WRITTEN: usize = 8 << 10;
 pub(crate) struct Loading {
     /// When that may begin
     pub(crate) not_before: Ticks,
+    /// When it did
+    pub(crate) begun: Ticks,
     /// Its chips are as after power-on
     reset: bool,
     /// How much of its memory is free of what was there before
@@ -48,6 +50,7 @@ impl Loading {
     pub(crate) fn new(not_before: Ticks) -> Self {
         Self {
             not_before,
+            begun: Ticks(0),
             reset: false,
             scrub: Scrub::default(),
             list: None,
@@ -64,6 +67,7 @@ impl Loading {
         bundle: &Bundle<'static>,
     ) -> Result<Option<StartState>, String> {
         if !self.reset {
+            self.begun = hw::tsc::now();
             guest.reset(bundle.handover());
             self.reset = true;
             return Ok(None);
