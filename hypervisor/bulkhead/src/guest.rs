@@ -9,7 +9,7 @@ use crate::{host, lifecycle, seat};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering, fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use devices::Cmos;
 use guest_loader::{Image, Module};
 use paging::{Ept, Level, Rights, Tables};
@@ -50,6 +50,8 @@ pub(crate) struct Guest {
     pub(crate) share: Shared,
     /// Off, running, and what its vCPUs are to do
     pub(crate) life: Life,
+    /// When it was last reported on in full; zero for never
+    pub(crate) reported: AtomicU64,
     /// What its vCPUs exit for
     pub(crate) controls: Controls,
     /// The VM
@@ -180,6 +182,7 @@ impl Guest {
             ),
             plan: plan.clone(),
             life: Life::new(lifecycle::policy(&plan.recovery, handover.tsc)),
+            reported: AtomicU64::new(0),
             line,
             tsc: handover.tsc,
             e820: map.e820(),

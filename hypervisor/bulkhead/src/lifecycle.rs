@@ -18,6 +18,9 @@ use vm::recovery::{Next, Policy};
 /// The least time between two starts of a VM, in nanoseconds: each of them is two lines of the log, on a slow line.
 const BETWEEN_STARTS: u64 = 100_000_000;
 
+/// The least time between two full reports of a VM, in nanoseconds: each takes the line for a second.
+const BETWEEN_REPORTS: u64 = 10_000_000_000;
+
 /// Acts on the orders of the guest whose vCPU this is, if it is on this core.
 pub(crate) fn obey(runner: &mut Runner, id: Id) {
     let Some(vcpu) = runner.vcpu_mut(id).as_mut() else {
@@ -90,9 +93,11 @@ pub(crate) fn stopped(runner: &mut Runner, id: Id, why: Stop) {
     }
     // Another vCPU may have been first: then this one only rests.
     let first = guest.life.end(End::Stopped(why)).is_ok();
+    let tsc = runner.machine.bundle.handover().tsc;
+    let pause = tsc.ticks(BETWEEN_REPORTS);
     if first && level != Level::Info && holds {
         // What it tells of may be what is broken.
-        let _ = containment::attempt(runner.seat, || vcpu.report(&runner.vtx, level));
+        let _ = containment::attempt(runner.seat, || vcpu.report(&runner.vtx, level, pause));
     }
     guest.kick();
 }
