@@ -1,0 +1,123 @@
+//! A machine that is judged: what it should be, what it has told, and what follows from that.
+
+use crate::layers::{Layers, Piece};
+use crate::text;
+use crate::whole::Whole;
+use plan::{Plan, Vm};
+use proto::certificate::{Mapping, MemoryKind, Range, Use, VcpuSurvey, VmSurvey};
+
+/// A frame, the unit of all that is mapped and owned.
+pub(crate) const FRAME: u64 = 4096;
+
+pub(crate) struct Subject<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) whole: &'a Whole,
+    /// What memory is used for
+    pub(crate) owners: Layers<Use>,
+    /// What the loader has told of memory
+    pub(crate) memory: Layers<MemoryKind>,
+    /// Registers of devices, by their place in the survey
+    pub(crate) devices: Layers<usize>,
+}
+
+impl<'a> Subject<'a> {
+    pub(crate) fn new(plan: &'a Plan, whole: &'a Whole) -> Self {
+        let host = &whole.host;
+        Self {
+            plan,
+            whole,
+            owners: Layers::new(host.owned.iter().map(|it| (it.range, it.used))),
+            memory: Layers::new(host.memory.iter().map(|it| (it.range, it.kind))),
+            devices: Layers::new(host.devices.iter().map(|it| it.range).zip(0..)),
+        }
+    }
+
+    /// The plan of a VM.
+    pub(crate) fn planned(&self, vm: u16) -> Option<&'a Vm> {
+        self.plan.vms.get(usize::from(vm))
+    }
+
+    /// A VM in words.
+    pub(crate) fn vm(&self, vm: u16) -> String {
+        match self.planned(vm) {
+            Some(planned) => format!("vm {}", planned.name),
+            None => format!("vm {vm}, which the plan does not have"),
+        }
+    }
+
+    /// A vCPU in words.
+    pub(crate) fn vcpu(&self, vcpu: &VcpuSurvey) -> String {
+        format!("{} vCPU {}", self.vm(vcpu.vm), vcpu.vcpu)
+    }
+
+    /// What VMs reach: where, whose, and by which mapping.
+    pub(crate) fn nested(&self) -> impl Iterator<Item = (&'a VmSurvey, &'a Mapping)> {
+        let vms = self.whole.vms.iter();
+        vms.flat_map(|vm| vm.nested.iter().map(move |mapping| (vm, mapping)))
+    }
+
+    /// Bytes that VMs reach.
+    pub(crate) fn reached(&self) -> u64 {
+        let bytes = self.nested().map(|(_, mapping)| mapping.len);
+        bytes.fold(0, u64::saturating_add)
+    }
+
+    /// Whether memory is usable, and used for this alone.
+    pub(crate) fn is_only(&self, range: Range, used: Use) -> bool {
+        let usable = |piece: &Piece<'_, _>| piece.of == [MemoryKind::Usable];
+        self.owners.over(range).iter().all(|piece| piece.of == [used])
+            && self.memory.over(range).iter().all(usable)
+    }
+
+    /// What lies at an address, in words.
+    pub(crate) fn what_is(&self, range: Range) -> String {
+        let name = |vm| self.vm(vm);
+        let owners = self.owners.over(range);
+        let device = self.devices.over(range);
+        let memory = self.memory.over(range);
+        let mut found: Vec<String> = owners
+            .iter()
+            .flat_map(|piece| piece.of)
+            .map(|used| text::used(*used, name))
+            .collect();
+        if found.is_empty() {
+            let devices = device.iter().flat_map(|piece| piece.of);
+            let named = devices.filter_map(|which| self.whole.host.devices.get(*which));
+            found.extend(named.map(|device| format!("registers of the {}", device.name)));
+        }
+        if found.is_empty() {
+            found.extend(memory.iter().flat_map(|piece| piece.of).map(|kind| text::kind(*kind)));
+        }
+        if found.is_empty() {
+            return "no memory that the loader knows".to_owned();
+        }
+        found.dedup();
+        found.join(" and ")
+    }
+}
+
+/// Where a mapping leads.
+pub(crate) const fn frames(mapping: &Mapping) -> Range {
+    Range {
+        start: mapping.frame,
+        len: mapping.len,
+    }
+}
+
+/// Where a mapping leads from.
+pub(crate) const fn addresses(mapping: &Mapping) -> Range {
+    Range {
+        start: mapping.at,
+        len: mapping.len,
+    }
+}
+
+/// The address that leads to a frame of a mapping.
+pub(crate) const fn address_of(mapping: &Mapping, frame: u64) -> u64 {
+    mapping.at.wrapping_add(frame.wrapping_sub(mapping.frame))
+}
+
+/// The frame at an address.
+pub(crate) const fn frame_at(start: u64) -> Range {
+    Range { start, len: FRAME }
+}
