@@ -51,7 +51,7 @@ pub(crate) fn vcpu(at: &Place, host: &Host, root: u64, vmcs: u64, bitmaps: [u64;
     let [msr_bitmap, io_bitmap_a, io_bitmap_b] = bitmaps;
     // Pin-based, primary, secondary.
     let [pin, primary, secondary] = match at.carrier {
-        0 => [0x69, 0xb298_0c88, 0x10ea],
+        0 => [0x69, 0xb218_0c88, 0x10ea],
         1 => [0xe9, 0xb220_0c88, 0x13fa],
         _ => [0x28, 0xb200_0c08, 0x10ea],
     };
