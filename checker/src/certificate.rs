@@ -52,7 +52,7 @@ impl Certificate {
     /// A page of HTML that needs no other file.
     #[must_use]
     pub fn page(&self) -> String {
-        page::page(self).into_string()
+        page::text(self)
     }
 
     /// All of it, for programs.

@@ -32,7 +32,10 @@ pub(crate) const fn between(start: u64, end: u64) -> Range {
 
 impl<T: Copy + PartialEq> Layers<T> {
     pub(crate) fn new(ranges: impl IntoIterator<Item = (Range, T)>) -> Self {
-        let ranges: Vec<_> = ranges.into_iter().filter(|(range, _)| range.len != 0).collect();
+        let ranges: Vec<_> = ranges
+            .into_iter()
+            .filter(|(range, _)| range.len != 0)
+            .collect();
         let begins = ranges.iter().map(|(range, _)| range.start);
         let ends = ranges.iter().map(|(range, _)| end(range));
         let mut edges: Vec<(u64, bool, usize)> = begins

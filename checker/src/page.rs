@@ -11,7 +11,27 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 const STYLE: &str = include_str!("page/style.css");
 
-pub(crate) fn page(certificate: &Certificate) -> Markup {
+/// The page as text, in lines that can be compared.
+pub(crate) fn text(certificate: &Certificate) -> String {
+    let blocks = [
+        "</h1>",
+        "</h2>",
+        "</h3>",
+        "</p>",
+        "</tr>",
+        "</table>",
+        "</rect>",
+        "</text>",
+        "</svg>",
+        "</details>",
+    ];
+    let page = page(certificate).into_string();
+    blocks.iter().fold(page, |page, block| {
+        page.replace(block, &format!("{block}\n"))
+    })
+}
+
+fn page(certificate: &Certificate) -> Markup {
     let title = format!("Isolation certificate of {}", certificate.of);
     html! {
         (DOCTYPE)
@@ -36,7 +56,11 @@ pub(crate) fn page(certificate: &Certificate) -> Markup {
 }
 
 fn verdict(certificate: &Certificate) -> Markup {
-    let findings: usize = certificate.verdicts.iter().map(|it| it.findings.len()).sum();
+    let findings: usize = certificate
+        .verdicts
+        .iter()
+        .map(|it| it.findings.len())
+        .sum();
     html! {
         p {
             "Of a machine that was booted with " code { (certificate.of) } ". It was asked what its processor goes by: page tables, control \

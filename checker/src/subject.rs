@@ -5,6 +5,7 @@ use crate::text;
 use crate::whole::Whole;
 use plan::{Plan, Vm};
 use proto::certificate::{Mapping, MemoryKind, Range, Use, VcpuSurvey, VmSurvey};
+use std::fmt;
 
 /// A frame, the unit of all that is mapped and owned.
 pub(crate) const FRAME: u64 = 4096;
@@ -65,34 +66,51 @@ impl<'a> Subject<'a> {
     /// Whether memory is usable, and used for this alone.
     pub(crate) fn is_only(&self, range: Range, used: Use) -> bool {
         let usable = |piece: &Piece<'_, _>| piece.of == [MemoryKind::Usable];
-        self.owners.over(range).iter().all(|piece| piece.of == [used])
+        self.owners
+            .over(range)
+            .iter()
+            .all(|piece| piece.of == [used])
             && self.memory.over(range).iter().all(usable)
     }
 
-    /// What lies at an address, in words.
-    pub(crate) fn what_is(&self, range: Range) -> String {
-        let name = |vm| self.vm(vm);
-        let owners = self.owners.over(range);
-        let device = self.devices.over(range);
-        let memory = self.memory.over(range);
-        let mut found: Vec<String> = owners
-            .iter()
-            .flat_map(|piece| piece.of)
-            .map(|used| text::used(*used, name))
-            .collect();
+    /// What lies in a range, in words.
+    pub(crate) const fn what_is(&self, range: Range) -> WhatIs<'_, 'a> {
+        WhatIs { it: self, range }
+    }
+}
+
+/// What lies in a range, which is looked up when it is told: most of what is looked at is right.
+pub(crate) struct WhatIs<'s, 'a> {
+    it: &'s Subject<'a>,
+    range: Range,
+}
+
+impl fmt::Display for WhatIs<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { it, range } = *self;
+        let owners = it.owners.over(range);
+        let used = owners.iter().flat_map(|piece| piece.of);
+        let mut found: Vec<String> = used.map(|used| text::used(*used, |vm| it.vm(vm))).collect();
         if found.is_empty() {
-            let devices = device.iter().flat_map(|piece| piece.of);
-            let named = devices.filter_map(|which| self.whole.host.devices.get(*which));
+            let devices = it.devices.over(range);
+            let named = devices.iter().flat_map(|piece| piece.of);
+            let named = named.filter_map(|which| it.whole.host.devices.get(*which));
             found.extend(named.map(|device| format!("registers of the {}", device.name)));
         }
         if found.is_empty() {
-            found.extend(memory.iter().flat_map(|piece| piece.of).map(|kind| text::kind(*kind)));
+            let memory = it.memory.over(range);
+            found.extend(
+                memory
+                    .iter()
+                    .flat_map(|piece| piece.of)
+                    .map(|kind| text::kind(*kind)),
+            );
         }
         if found.is_empty() {
-            return "no memory that the loader knows".to_owned();
+            return f.write_str("no memory that the loader knows");
         }
         found.dedup();
-        found.join(" and ")
+        f.write_str(&found.join(" and "))
     }
 }
 

@@ -13,7 +13,11 @@ pub(crate) fn summary(certificate: &Certificate) -> String {
         // Writing to a string does not fail.
         let _ = tell(&mut out, verdict);
     }
-    let found: usize = certificate.verdicts.iter().map(|verdict| verdict.findings.len()).sum();
+    let found: usize = certificate
+        .verdicts
+        .iter()
+        .map(|verdict| verdict.findings.len())
+        .sum();
     let rules = certificate.verdicts.len();
     let _ = match found {
         0 => writeln!(out, "certified: {rules} rules hold for {}", certificate.of),

@@ -5,7 +5,12 @@ use proto::certificate::{Cache, MemoryKind, Range, Use};
 
 /// A range by its first and last byte.
 pub(crate) fn range(range: &Range) -> String {
-    format!("{:#x} to {:#x} ({})", range.start, end(range).saturating_sub(1), size(range.len))
+    format!(
+        "{:#x} to {:#x} ({})",
+        range.start,
+        end(range).saturating_sub(1),
+        size(range.len)
+    )
 }
 
 /// Bytes, in the largest unit that leaves no more than one decimal of interest.
@@ -79,7 +84,9 @@ pub(crate) const fn cache(cache: Cache) -> &'static str {
 /// Rights as three letters, a dash for each that is not there.
 pub(crate) fn rights(read: bool, write: bool, execute: bool) -> String {
     let letter = |is: bool, letter| if is { letter } else { '-' };
-    [letter(read, 'r'), letter(write, 'w'), letter(execute, 'x')].into_iter().collect()
+    [letter(read, 'r'), letter(write, 'w'), letter(execute, 'x')]
+        .into_iter()
+        .collect()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::subject::Subject;
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 
 /// Something that is to be true of a machine.
 pub(crate) struct Rule {
@@ -48,12 +49,12 @@ pub struct Finding {
 pub(crate) struct Findings(Vec<(String, String)>);
 
 impl Findings {
-    pub(crate) fn add(&mut self, place: impl Into<String>, what: impl Into<String>) {
-        self.0.push((place.into(), what.into()));
+    pub(crate) fn add(&mut self, place: impl Display, what: impl Display) {
+        self.0.push((place.to_string(), what.to_string()));
     }
 
     /// Adds it unless it is as it should be.
-    pub(crate) fn expect(&mut self, right: bool, place: &str, what: &str) {
+    pub(crate) fn expect(&mut self, right: bool, place: impl Display, what: impl Display) {
         if !right {
             self.add(place, what);
         }

@@ -16,7 +16,9 @@ const STEP: u64 = 20;
 const LABEL: u64 = 100;
 
 /// Colours that are told apart by people who do not see red or green (Okabe and Ito).
-const VMS: [&str; 6] = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442"];
+const VMS: [&str; 6] = [
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#f0e442",
+];
 
 /// Whose memory is, as far as the picture tells it apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +49,17 @@ impl Owner {
                 ],
                 _,
             ) => Self::Kept(*vm),
-            ([Use::Heap | Use::HostTables | Use::Stack | Use::VmxRegion | Use::StartUp | Use::Image], _) => Self::Hypervisor,
+            (
+                [
+                    Use::Heap
+                    | Use::HostTables
+                    | Use::Stack
+                    | Use::VmxRegion
+                    | Use::StartUp
+                    | Use::Image,
+                ],
+                _,
+            ) => Self::Hypervisor,
             ([Use::Bundle], _) => Self::Bundle,
             ([Use::Free], _) => Self::Free,
             ([Use::LowMemory], _) => Self::Low,
@@ -73,7 +85,11 @@ impl Owner {
 
     /// What is kept for a VM, and it does not reach, is paler than its RAM.
     const fn opacity(self) -> &'static str {
-        if matches!(self, Self::Kept(_)) { "0.5" } else { "1" }
+        if matches!(self, Self::Kept(_)) {
+            "0.5"
+        } else {
+            "1"
+        }
     }
 
     fn name(self, certificate: &Certificate) -> String {
@@ -83,7 +99,10 @@ impl Owner {
         };
         match self {
             Self::Ram(of) => format!("RAM of {}", vm(of)),
-            Self::Kept(of) => format!("tables, bitmaps and the like of {}, and what came with its RAM in large pages", vm(of)),
+            Self::Kept(of) => format!(
+                "tables, bitmaps and the like of {}, and what came with its RAM in large pages",
+                vm(of)
+            ),
             Self::Hypervisor => "the hypervisor's heap, tables, stacks and image".to_owned(),
             Self::Bundle => used(Use::Bundle, vm),
             Self::Free => used(Use::Free, vm),
@@ -107,9 +126,15 @@ pub(super) fn picture(certificate: &Certificate) -> Markup {
     }
     let last = pieces.last().map_or(0, |(range, _)| end(range));
     let row = last.div_ceil(ROWS).next_power_of_two().max(LEAST);
-    let rows: Vec<Range> = (0..last.div_ceil(row)).map(|n| between(n * row, (n + 1) * row)).collect();
+    let rows: Vec<Range> = (0..last.div_ceil(row))
+        .map(|n| between(n * row, (n + 1) * row))
+        .collect();
     // A machine with much memory has a hole below 4 GiB that may be many rows.
-    let shows = |at: &Range| pieces.iter().any(|(range, _)| range.start < end(at) && at.start < end(range));
+    let shows = |at: &Range| {
+        pieces
+            .iter()
+            .any(|(range, _)| range.start < end(at) && at.start < end(range))
+    };
     let rows: Vec<Range> = rows.into_iter().filter(shows).collect();
     let mut totals: BTreeMap<Owner, u64> = BTreeMap::new();
     for (range, owner) in &pieces {
@@ -140,7 +165,10 @@ pub(super) fn picture(certificate: &Certificate) -> Markup {
 
 /// The part of a range that is in a row.
 fn bar(row: &Range, range: &Range, owner: Owner, y: u64) -> Markup {
-    let (from, to) = (range.start.max(row.start) - row.start, end(range).min(end(row)) - row.start);
+    let (from, to) = (
+        range.start.max(row.start) - row.start,
+        end(range).min(end(row)) - row.start,
+    );
     // A row is at least WIDTH bytes, and at most 2^60.
     let scale = |bytes: u64| (u128::from(bytes) * u128::from(WIDTH) / u128::from(row.len)) as u64;
     let (left, right) = (scale(from), scale(to));

@@ -11,7 +11,11 @@ use proto::certificate::{Mapping, MsrGrant, Range, VcpuSurvey, VmSurvey};
 
 pub(super) fn section(certificate: &Certificate, vm: &VmSurvey) -> Markup {
     let survey = &certificate.survey;
-    let vcpus: Vec<_> = survey.vcpus.iter().filter(|vcpu| vcpu.vm == vm.vm).collect();
+    let vcpus: Vec<_> = survey
+        .vcpus
+        .iter()
+        .filter(|vcpu| vcpu.vm == vm.vm)
+        .collect();
     let unstarted = survey.unstarted.iter().filter(|vcpu| vcpu.vm == vm.vm);
     html! {
         h2 { "VM " (vm.name) }
@@ -64,13 +68,18 @@ fn ports(ports: &[(u16, u16)]) -> String {
     if ports.is_empty() {
         return "none".to_owned();
     }
-    let ranges: Vec<String> = ports.iter().map(|(first, last)| format!("{first:#x} – {last:#x}")).collect();
+    let ranges: Vec<String> = ports
+        .iter()
+        .map(|(first, last)| format!("{first:#x} – {last:#x}"))
+        .collect();
     ranges.join(", ")
 }
 
 /// vCPUs in a row that may do the same, with a name for them: most VMs have but one kind.
 fn alike<'a>(vcpus: &[&'a VcpuSurvey]) -> Vec<(String, &'a VcpuSurvey)> {
-    let same = |a: &VcpuSurvey, b: &VcpuSurvey| a.msrs == b.msrs && words(a).map(|it| it.1) == words(b).map(|it| it.1);
+    let same = |a: &VcpuSurvey, b: &VcpuSurvey| {
+        a.msrs == b.msrs && words(a).map(|it| it.1) == words(b).map(|it| it.1)
+    };
     vcpus
         .chunk_by(|a, b| same(a, b))
         .filter_map(|row| {

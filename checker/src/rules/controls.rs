@@ -64,7 +64,10 @@ fn check(it: &Subject<'_>) -> Proof {
     for vcpu in &it.whole.vcpus {
         let place = it.vcpu(vcpu);
         let Some(carrier) = Carrier::named(&vcpu.carrier) else {
-            let what = format!("its local APIC is carried by `{}`, which is not known here", vcpu.carrier);
+            let what = format_args!(
+                "its local APIC is carried by `{}`, which is not known here",
+                vcpu.carrier
+            );
             findings.add(place, what);
             continue;
         };
@@ -74,18 +77,31 @@ fn check(it: &Subject<'_>) -> Proof {
                 let set = value >> bit & 1 != 0;
                 match (bits.iter().find(|known| known.bit == bit), set) {
                     (Some(known), false) if known.may(carrier) == May::On => {
-                        findings.add(&place, format!("{:?} (bit {bit}) is off: {}", known.name, known.why));
+                        findings.add(
+                            &place,
+                            format!("{:?} (bit {bit}) is off: {}", known.name, known.why),
+                        );
                     }
                     (Some(known), true) if known.may(carrier) == May::Off => {
-                        let why = format!("{:?} (bit {bit}) is on, under {}: {}", known.name, vcpu.carrier, known.why);
+                        let why = format!(
+                            "{:?} (bit {bit}) is on, under {}: {}",
+                            known.name, vcpu.carrier, known.why
+                        );
                         findings.add(&place, why);
                     }
-                    (None, true) => findings.add(&place, format!("bit {bit} is on, and is not among those that may be")),
+                    (None, true) => findings.add(
+                        &place,
+                        format!("bit {bit} is on, and is not among those that may be"),
+                    ),
                     _ => {}
                 }
             }
         }
     }
     let vcpus = it.whole.vcpus.len();
-    findings.proof(format!("{} of {}", count(vcpus * 5 * 32, "bit"), count(vcpus, "vCPU")))
+    findings.proof(format!(
+        "{} of {}",
+        count(vcpus * 5 * 32, "bit"),
+        count(vcpus, "vCPU")
+    ))
 }

@@ -24,11 +24,22 @@ fn check(it: &Subject<'_>) -> Proof {
         findings.expect(end <= LOWER_HALF, &place, "it is not in the lower half");
         for piece in it.memory.over(frames(mapping)) {
             mapped += piece.range.len;
-            let its = piece.of.iter().all(|kind| matches!(kind, MemoryKind::Firmware(_)));
-            let device = it.devices.over(piece.range).iter().any(|piece| !piece.of.is_empty());
-            let owned = it.owners.over(piece.range).iter().any(|piece| !piece.of.is_empty());
+            let its = piece
+                .of
+                .iter()
+                .all(|kind| matches!(kind, MemoryKind::Firmware(_)));
+            let device = it
+                .devices
+                .over(piece.range)
+                .iter()
+                .any(|piece| !piece.of.is_empty());
+            let owned = it
+                .owners
+                .over(piece.range)
+                .iter()
+                .any(|piece| !piece.of.is_empty());
             let what = it.what_is(piece.range);
-            findings.expect(its && !device && !owned, &text::range(&piece.range), &what);
+            findings.expect(its && !device && !owned, text::range(&piece.range), what);
         }
     }
     findings.proof(size(mapped))

@@ -28,11 +28,19 @@ fn check(it: &Subject<'_>) -> Proof {
     }
     for owned in &it.whole.host.owned {
         for piece in it.memory.over(owned.range) {
-            let right = piece.of.iter().all(|kind| may_be(owned.used, *kind, &piece.range)) && !piece.of.is_empty();
+            let right = piece
+                .of
+                .iter()
+                .all(|kind| may_be(owned.used, *kind, &piece.range))
+                && !piece.of.is_empty();
             if !right {
                 let used = text::used(owned.used, |vm| it.vm(vm));
                 let kinds: Vec<String> = piece.of.iter().map(|kind| text::kind(*kind)).collect();
-                let kinds = if kinds.is_empty() { "no memory that the loader knows".to_owned() } else { kinds.join(", ") };
+                let kinds = if kinds.is_empty() {
+                    "no memory that the loader knows".to_owned()
+                } else {
+                    kinds.join(", ")
+                };
                 findings.add(text::range(&piece.range), format!("{used}, in {kinds}"));
             }
         }
@@ -49,7 +57,10 @@ fn owned_once(it: &Subject<'_>, range: Range, findings: &mut Findings) {
             [Use::Lost] => findings.add(place, "could not be kept track of: it was lost"),
             [_] => {}
             several => {
-                let several: Vec<String> = several.iter().map(|used| text::used(*used, |vm| it.vm(vm))).collect();
+                let several: Vec<String> = several
+                    .iter()
+                    .map(|used| text::used(*used, |vm| it.vm(vm)))
+                    .collect();
                 findings.add(place, format!("used twice: {}", several.join(" and ")));
             }
         }
@@ -62,7 +73,9 @@ fn may_be(used: Use, kind: MemoryKind, range: &Range) -> bool {
     match used {
         Use::Image | Use::Bundle => kind == MemoryKind::Loader,
         // The first core's is the loader's.
-        Use::Stack => kind == MemoryKind::Loader || kind == MemoryKind::Usable && range.start >= LOW,
+        Use::Stack => {
+            kind == MemoryKind::Loader || kind == MemoryKind::Usable && range.start >= LOW
+        }
         Use::LowMemory | Use::StartUp => kind == MemoryKind::Usable && low,
         _ => kind == MemoryKind::Usable && range.start >= LOW,
     }
@@ -72,10 +85,15 @@ fn may_be(used: Use, kind: MemoryKind, range: &Range) -> bool {
 fn ram(it: &Subject<'_>, findings: &mut Findings) {
     let reached = Layers::new(it.nested().map(|(vm, mapping)| (frames(mapping), vm.vm)));
     for owned in &it.whole.host.owned {
-        let Use::Ram { vm } = owned.used else { continue };
+        let Use::Ram { vm } = owned.used else {
+            continue;
+        };
         for piece in reached.over(owned.range) {
             if !piece.of.contains(&vm) {
-                findings.add(text::range(&piece.range), format!("RAM of {}, which does not reach it", it.vm(vm)));
+                findings.add(
+                    text::range(&piece.range),
+                    format!("RAM of {}, which does not reach it", it.vm(vm)),
+                );
             }
         }
     }

@@ -22,28 +22,47 @@ fn check(it: &Subject<'_>) -> Proof {
     let ours = |used: &[Use]| matches!(used, [Use::HostTables] | [Use::StartUp]);
     for range in &host.host_tables {
         for piece in it.owners.over(*range) {
-            let what = format!("a table of ours: {}", it.what_is(piece.range));
-            findings.expect(ours(piece.of), &text::range(&piece.range), &what);
+            let what = format_args!("a table of ours: {}", it.what_is(piece.range));
+            findings.expect(ours(piece.of), text::range(&piece.range), what);
         }
     }
     let root = frame_at(host.host_root);
-    let among = host.host_tables.iter().any(|range| range.start <= root.start && root.start - range.start < range.len);
+    let among = host
+        .host_tables
+        .iter()
+        .any(|range| range.start <= root.start && root.start - range.start < range.len);
     let place = format!("root of our tables, {:#x}", host.host_root);
-    findings.expect(among && host.host_root.is_multiple_of(FRAME), &place, "it is not among our tables");
+    findings.expect(
+        among && host.host_root.is_multiple_of(FRAME),
+        &place,
+        "it is not among our tables",
+    );
     for mapping in &host.host {
         let lower = mapping.at < UPPER_HALF;
-        findings.expect(!lower, &text::range(&addresses(mapping)), "it is in the lower half");
+        findings.expect(
+            !lower,
+            text::range(&addresses(mapping)),
+            "it is in the lower half",
+        );
         for memory in it.memory.over(frames(mapping)) {
             for part in it.devices.over(memory.range) {
                 if let Some(what) = wrong(mapping, &memory, !part.of.is_empty()) {
                     let rights = text::rights(mapping.read, mapping.write, mapping.execute);
-                    let what = format!("{} is mapped {rights} {}: {what}", it.what_is(part.range), text::cache(mapping.cache));
+                    let what = format_args!(
+                        "{} is mapped {rights} {}: {what}",
+                        it.what_is(part.range),
+                        text::cache(mapping.cache)
+                    );
                     findings.add(format!("host-physical {}", text::range(&part.range)), what);
                 }
             }
         }
     }
-    let over = format!("{}, {}", count(host.host.len(), "mapping"), count(host.devices.len(), "device"));
+    let over = format!(
+        "{}, {}",
+        count(host.host.len(), "mapping"),
+        count(host.devices.len(), "device")
+    );
     findings.proof(over)
 }
 
@@ -58,7 +77,9 @@ fn wrong(mapping: &Mapping, memory: &Piece<'_, MemoryKind>, device: bool) -> Opt
         },
         (_, true) => Some("registers, and memory, if both were right"),
         (_, false) if mapping.cache != Cache::WriteBack => Some("memory is cached write-back"),
-        ([MemoryKind::Firmware(_)], false) if mapping.write || mapping.execute => Some("the firmware's is only read"),
+        ([MemoryKind::Firmware(_)], false) if mapping.write || mapping.execute => {
+            Some("the firmware's is only read")
+        }
         _ => None,
     }
 }

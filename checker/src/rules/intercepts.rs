@@ -13,8 +13,14 @@ pub(super) const RULE: Rule = Rule {
 
 /// Exceptions that must exit.
 const EXCEPTIONS: &[(u8, &str)] = &[
-    (1, "#DB: one whose delivery raises the next would never end (CVE-2015-8104)"),
-    (17, "#AC: one whose delivery raises the next would never end (CVE-2015-5307)"),
+    (
+        1,
+        "#DB: one whose delivery raises the next would never end (CVE-2015-8104)",
+    ),
+    (
+        17,
+        "#AC: one whose delivery raises the next would never end (CVE-2015-5307)",
+    ),
     (18, "#MC: errors of the machine are the host's"),
 ];
 
@@ -58,7 +64,7 @@ fn check(it: &Subject<'_>) -> Proof {
         let place = it.vcpu(vcpu);
         for (vector, why) in EXCEPTIONS {
             let exits = vcpu.exception_bitmap >> vector & 1 != 0;
-            findings.expect(exits, &place, &format!("does not exit for {why}"));
+            findings.expect(exits, &place, format_args!("does not exit for {why}"));
         }
         for (name, mask, may) in [("CR0", vcpu.cr0_mask, CR0), ("CR4", vcpu.cr4_mask, CR4)] {
             let bits = (0..64u8).filter(|bit| mask >> bit & 1 == 0 && !may.contains(bit));
@@ -66,11 +72,19 @@ fn check(it: &Subject<'_>) -> Proof {
                 findings.add(&place, format!("the guest has bit {bit} of {name}"));
             }
         }
-        for ((at, entries), name) in vcpu.msr_lists.iter().zip(["loaded by entries", "stored by exits", "loaded by exits"]) {
-            let what = format!("{} at {at:#x} {name}", count(*entries as usize, "MSR"));
-            findings.expect(*entries == 0, &place, &what);
+        for ((at, entries), name) in
+            vcpu.msr_lists
+                .iter()
+                .zip(["loaded by entries", "stored by exits", "loaded by exits"])
+        {
+            let what = format_args!("{} at {at:#x} {name}", count(*entries as usize, "MSR"));
+            findings.expect(*entries == 0, &place, what);
         }
-        findings.expect(vcpu.msr_lists.len() == 3, &place, "not all three lists of MSRs were told of");
+        findings.expect(
+            vcpu.msr_lists.len() == 3,
+            &place,
+            "not all three lists of MSRs were told of",
+        );
     }
     findings.proof(count(it.whole.vcpus.len(), "vCPU"))
 }

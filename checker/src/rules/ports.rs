@@ -14,9 +14,16 @@ fn check(it: &Subject<'_>) -> Proof {
     let mut findings = Findings::default();
     for vcpu in &it.whole.vcpus {
         for (first, last) in &vcpu.ports {
-            let ports = if first == last { format!("port {first:#x}") } else { format!("ports {first:#x} to {last:#x}") };
+            let ports = if first == last {
+                format!("port {first:#x}")
+            } else {
+                format!("ports {first:#x} to {last:#x}")
+            };
             findings.add(it.vcpu(vcpu), format!("{ports} without an exit"));
         }
     }
-    findings.proof(format!("65,536 ports of {}", count(it.whole.vcpus.len(), "vCPU")))
+    findings.proof(format!(
+        "65,536 ports of {}",
+        count(it.whole.vcpus.len(), "vCPU")
+    ))
 }

@@ -40,11 +40,19 @@ fn check(it: &Subject<'_>) -> Proof {
         }
         let twice = Layers::new(vm.nested.iter().map(frames).zip(0usize..));
         for piece in twice.pieces().filter(|piece| piece.of.len() > 1) {
-            let what = format!("{} is reached by {} addresses", text::range(&piece.range), piece.of.len());
+            let what = format_args!(
+                "{} is reached by {} addresses",
+                text::range(&piece.range),
+                piece.of.len()
+            );
             findings.add(&place, what);
         }
     }
-    let over = format!("{} in {}", text::size(it.reached()), text::count(it.whole.vms.len(), "VM"));
+    let over = format!(
+        "{} in {}",
+        text::size(it.reached()),
+        text::count(it.whole.vms.len(), "VM")
+    );
     findings.proof(over)
 }
 
@@ -55,7 +63,10 @@ enum Is {
 }
 
 fn compare(vm: &VmSurvey, expected: &[Range], place: &str, findings: &mut Findings) {
-    let there = vm.nested.iter().map(|mapping| (addresses(mapping), Is::There));
+    let there = vm
+        .nested
+        .iter()
+        .map(|mapping| (addresses(mapping), Is::There));
     let expected = expected.iter().map(|range| (*range, Is::Expected));
     for piece in Layers::new(there.chain(expected)).pieces() {
         let times = piece.of.iter().filter(|is| **is == Is::There).count();
@@ -65,7 +76,10 @@ fn compare(vm: &VmSurvey, expected: &[Range], place: &str, findings: &mut Findin
             (1, false) => "something is mapped, and its memory map has nothing here",
             _ => "mapped more than once",
         };
-        findings.add(format!("{place}, guest-physical {}", text::range(&piece.range)), what);
+        findings.add(
+            format!("{place}, guest-physical {}", text::range(&piece.range)),
+            what,
+        );
     }
 }
 

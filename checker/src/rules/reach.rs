@@ -33,13 +33,17 @@ fn disjoint(it: &Subject<'_>) -> Proof {
         let vms: BTreeSet<u16> = piece.of.iter().copied().collect();
         if vms.len() > 1 {
             let names: Vec<String> = vms.iter().map(|vm| it.vm(*vm)).collect();
-            let what = format!("{} is reached by both", text::range(&piece.range));
+            let what = format_args!("{} is reached by both", text::range(&piece.range));
             findings.add(names.join(" and "), what);
         }
     }
     let vms = it.whole.vms.len();
     let pairs = vms * vms.saturating_sub(1) / 2;
-    findings.proof(format!("{}, {}", count(pairs, "pair"), size(reached.bytes())))
+    findings.proof(format!(
+        "{}, {}",
+        count(pairs, "pair"),
+        size(reached.bytes())
+    ))
 }
 
 fn own(it: &Subject<'_>) -> Proof {
@@ -47,18 +51,29 @@ fn own(it: &Subject<'_>) -> Proof {
     for (vm, mapping) in it.nested() {
         for piece in it.owners.over(frames(mapping)) {
             // What nobody has, and is no memory, is another rule's.
-            let usable = it.memory.over(piece.range).iter().any(|it| it.of.contains(&MemoryKind::Usable));
+            let usable = it
+                .memory
+                .over(piece.range)
+                .iter()
+                .any(|it| it.of.contains(&MemoryKind::Usable));
             if piece.of != [Use::Ram { vm: vm.vm }] && (usable || !piece.of.is_empty()) {
                 let what = match piece.of {
                     [] => "memory that nobody has".to_owned(),
-                    [Use::Free] => "free memory: a mapping that is stale, or will be somebody else's".to_owned(),
-                    _ => it.what_is(piece.range),
+                    [Use::Free] => {
+                        "free memory: a mapping that is stale, or will be somebody else's"
+                            .to_owned()
+                    }
+                    _ => it.what_is(piece.range).to_string(),
                 };
                 findings.add(place(it, vm.vm, mapping, &piece.range), what);
             }
         }
     }
-    findings.proof(format!("{}, beside {} of others", size(it.reached()), size(others(it))))
+    findings.proof(format!(
+        "{}, beside {} of others",
+        size(it.reached()),
+        size(others(it))
+    ))
 }
 
 /// Bytes that are known to be something else than RAM of VMs.
@@ -74,12 +89,18 @@ fn memory(it: &Subject<'_>) -> Proof {
         for known in it.memory.over(frames(mapping)) {
             for part in it.devices.over(known.range) {
                 if known.of != [MemoryKind::Usable] || !part.of.is_empty() {
-                    findings.add(place(it, vm.vm, mapping, &part.range), it.what_is(part.range));
+                    findings.add(
+                        place(it, vm.vm, mapping, &part.range),
+                        it.what_is(part.range),
+                    );
                 }
             }
         }
     }
-    let closed = it.memory.pieces().filter(|piece| piece.of != [MemoryKind::Usable]);
+    let closed = it
+        .memory
+        .pieces()
+        .filter(|piece| piece.of != [MemoryKind::Usable]);
     let over = format!(
         "{}, beside {} that are not usable and {}",
         size(it.reached()),
@@ -91,5 +112,9 @@ fn memory(it: &Subject<'_>) -> Proof {
 
 fn place(it: &Subject<'_>, vm: u16, mapping: &Mapping, frames: &Range) -> String {
     let at = address_of(mapping, frames.start);
-    format!("{}, guest-physical {at:#x}, host-physical {}", it.vm(vm), text::range(frames))
+    format!(
+        "{}, guest-physical {at:#x}, host-physical {}",
+        it.vm(vm),
+        text::range(frames)
+    )
 }

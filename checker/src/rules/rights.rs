@@ -27,7 +27,10 @@ fn check(it: &Subject<'_>) -> Proof {
                 text::size(mapping.len)
             );
             let rights = text::rights(mapping.read, mapping.write, mapping.execute);
-            findings.add(place, format!("{rights} {}, not rwx WB", text::cache(mapping.cache)));
+            findings.add(
+                place,
+                format!("{rights} {}, not rwx WB", text::cache(mapping.cache)),
+            );
         }
     }
     findings.proof(count(mappings, "mapping"))

@@ -15,20 +15,24 @@ fn check(it: &Subject<'_>) -> Proof {
     let mut findings = Findings::default();
     let host = &it.whole.host;
     if usize::from(host.vms) != it.plan.vms.len() {
-        let what = format!("{} VMs, and the plan has {}", host.vms, it.plan.vms.len());
+        let what = format_args!("{} VMs, and the plan has {}", host.vms, it.plan.vms.len());
         findings.add("host", what);
     }
     for (number, vm) in (0..).zip(&it.plan.vms) {
         let told = it.whole.vms.iter().filter(|told| told.vm == number);
         let told: Vec<_> = told.collect();
-        findings.expect(told.len() == 1, &it.vm(number), &format!("told of {} times", told.len()));
+        findings.expect(
+            told.len() == 1,
+            it.vm(number),
+            format_args!("told of {} times", told.len()),
+        );
         for told in told {
             let same = told.name == vm.name && told.vcpus == vm.vcpus;
             let what = format!(
                 "it calls itself {} and has {} vCPUs, and the plan gives it {}",
                 told.name, told.vcpus, vm.vcpus
             );
-            findings.expect(same, &it.vm(number), &what);
+            findings.expect(same, it.vm(number), what);
         }
         for vcpu in 0..vm.vcpus {
             let started = it.whole.vcpus.iter().map(|told| (told.vm, told.vcpu));
@@ -36,7 +40,7 @@ fn check(it: &Subject<'_>) -> Proof {
             let told = started.chain(others).filter(|told| *told == (number, vcpu));
             let told = told.count();
             let place = format!("{} vCPU {vcpu}", it.vm(number));
-            findings.expect(told == 1, &place, &format!("told of {told} times"));
+            findings.expect(told == 1, &place, format_args!("told of {told} times"));
         }
     }
     strangers(it, &mut findings);
@@ -55,7 +59,11 @@ fn check(it: &Subject<'_>) -> Proof {
 /// Whoever the plan does not have.
 fn strangers(it: &Subject<'_>, findings: &mut Findings) {
     for vm in &it.whole.vms {
-        findings.expect(it.planned(vm.vm).is_some(), &it.vm(vm.vm), "the machine has it");
+        findings.expect(
+            it.planned(vm.vm).is_some(),
+            it.vm(vm.vm),
+            "the machine has it",
+        );
     }
     let started = it.whole.vcpus.iter().map(|told| (told.vm, told.vcpu));
     let others = it.whole.unstarted.iter().map(|told| (told.vm, told.vcpu));
@@ -74,7 +82,7 @@ fn cores(it: &Subject<'_>, findings: &mut Findings) {
     let once = numbers.len() == cores.len() && ids.len() == cores.len();
     findings.expect(once, "host", "a core was told of twice");
     for vcpu in &it.whole.vcpus {
-        let what = format!("it is on core {}, which was not told of", vcpu.core);
-        findings.expect(numbers.contains(&vcpu.core), &it.vcpu(vcpu), &what);
+        let what = format_args!("it is on core {}, which was not told of", vcpu.core);
+        findings.expect(numbers.contains(&vcpu.core), it.vcpu(vcpu), what);
     }
 }

@@ -23,9 +23,13 @@ fn check(it: &Subject<'_>) -> Proof {
         let place = it.vcpu(vcpu);
         let vm = it.whole.vms.iter().find(|vm| vm.vm == vcpu.vm);
         let right = vm.map(|vm| vm.nested_root | WRITE_BACK_FOUR_LEVELS);
-        let what = format!("EPT pointer {:#x}, not {:#x}", vcpu.eptp, right.unwrap_or_default());
+        let what = format_args!(
+            "EPT pointer {:#x}, not {:#x}",
+            vcpu.eptp,
+            right.unwrap_or_default()
+        );
         findings.expect(vcpu.secondary & EPT != 0, &place, "EPT is off");
-        findings.expect(Some(vcpu.eptp) == right, &place, &what);
+        findings.expect(Some(vcpu.eptp) == right, &place, what);
         if vcpu.secondary & VPID != 0 {
             findings.expect(vcpu.vpid != 0, &place, "VPID 0, which is the hypervisor's");
             tags.entry(vcpu.vpid).or_default().push(place);
@@ -34,6 +38,10 @@ fn check(it: &Subject<'_>) -> Proof {
     for (tag, users) in tags.iter().filter(|(_, users)| users.len() > 1) {
         findings.add(users.join(" and "), format!("the same VPID {tag}"));
     }
-    let over = format!("{}, {}", count(it.whole.vcpus.len(), "EPT pointer"), count(tags.len(), "VPID"));
+    let over = format!(
+        "{}, {}",
+        count(it.whole.vcpus.len(), "EPT pointer"),
+        count(tags.len(), "VPID")
+    );
     findings.proof(over)
 }

@@ -21,17 +21,23 @@ fn check(it: &Subject<'_>) -> Proof {
         findings.expect(!mapping.write, &place, "can be written and executed");
         for piece in it.owners.over(frames(mapping)) {
             let at = address_of(mapping, piece.range.start);
-            let what = format!("{} can be executed", it.what_is(piece.range));
-            findings.expect(piece.of == [Use::Image], &format!("{at:#x}"), &what);
+            let what = format_args!("{} can be executed", it.what_is(piece.range));
+            findings.expect(piece.of == [Use::Image], format_args!("{at:#x}"), what);
         }
     }
     aliases(host, &mut findings);
-    let over = format!("{} of code, {} mapped", size(bytes(code())), size(bytes(host.iter())));
+    let over = format!(
+        "{} of code, {} mapped",
+        size(bytes(code())),
+        size(bytes(host.iter()))
+    );
     findings.proof(over)
 }
 
 fn bytes<'a>(mappings: impl Iterator<Item = &'a Mapping>) -> u64 {
-    mappings.map(|mapping| mapping.len).fold(0, u64::saturating_add)
+    mappings
+        .map(|mapping| mapping.len)
+        .fold(0, u64::saturating_add)
 }
 
 /// Memory that one address executes and another writes.
@@ -39,10 +45,11 @@ fn aliases(host: &[Mapping], findings: &mut Findings) {
     let layers = Layers::new(host.iter().map(|mapping| (frames(mapping), mapping)));
     for piece in layers.pieces().filter(|piece| piece.of.len() > 1) {
         let find = |which: fn(&Mapping) -> bool| piece.of.iter().find(|mapping| which(mapping));
-        let both = find(|mapping| mapping.execute).zip(find(|mapping| mapping.write && !mapping.execute));
+        let both =
+            find(|mapping| mapping.execute).zip(find(|mapping| mapping.write && !mapping.execute));
         if let Some((code, data)) = both {
             let at = |mapping| address_of(mapping, piece.range.start);
-            let what = format!("executed at {:#x} and written at {:#x}", at(code), at(data));
+            let what = format_args!("executed at {:#x} and written at {:#x}", at(code), at(data));
             findings.add(format!("host-physical {}", text::range(&piece.range)), what);
         }
     }

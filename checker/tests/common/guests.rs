@@ -68,7 +68,9 @@ pub(crate) fn guests(shape: &Shape, plan: &Plan, host: &Host, memory: &mut Memor
             };
             let vmcs = memory.frame(Use::Vmcs { vm });
             let page = (carrier == 1).then(|| memory.frame(Use::VirtualApic { vm }));
-            guests.vcpus.push(processor::vcpu(&at, host, root, vmcs, bitmaps, page));
+            guests
+                .vcpus
+                .push(processor::vcpu(&at, host, root, vmcs, bitmaps, page));
         }
         guests.vms.push(survey);
     }

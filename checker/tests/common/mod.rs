@@ -1,12 +1,18 @@
 //! Machines that are as they should be, of any shape.
 
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(dead_code, reason = "not every test needs all of it")]
+
+pub(crate) mod faults;
 mod guests;
 mod processor;
 
 use checker::Whole;
 use plan::{Facts, Plan};
 use proptest::prelude::*;
-use proto::certificate::{Cache, Device, HostSurvey, Mapping, MemoryKind, MemoryRange, Owned, Range, Use};
+use proto::certificate::{
+    Cache, Device, HostSurvey, Mapping, MemoryKind, MemoryRange, Owned, Range, Use,
+};
 
 pub(crate) const FRAME: u64 = 4096;
 /// Where the machine maps all memory.
@@ -34,7 +40,13 @@ pub(crate) const fn range(start: u64, len: u64) -> Range {
     Range { start, len }
 }
 
-pub(crate) const fn mapping(at: u64, frame: u64, len: u64, rights: [bool; 3], cache: Cache) -> Mapping {
+pub(crate) const fn mapping(
+    at: u64,
+    frame: u64,
+    len: u64,
+    rights: [bool; 3],
+    cache: Cache,
+) -> Mapping {
     let [read, write, execute] = rights;
     Mapping {
         at,
@@ -71,7 +83,14 @@ pub(crate) struct VmShape {
 }
 
 pub(crate) fn shape() -> impl Strategy<Value = Shape> {
-    let vm = (2u64..40, 1u32..4, any::<bool>(), 0u8..3, 1u64..40, any::<bool>());
+    let vm = (
+        2u64..40,
+        1u32..4,
+        any::<bool>(),
+        0u8..3,
+        1u64..40,
+        any::<bool>(),
+    );
     let vm = vm.prop_map(|(memory, vcpus, own, carrier, cut, large)| VmShape {
         // Some go on above the hole below 4 GiB.
         memory: if large { memory + 1536 } else { memory },
@@ -88,9 +107,15 @@ pub(crate) fn shape() -> impl Strategy<Value = Shape> {
 pub(crate) fn plan(shape: &Shape) -> Plan {
     let mut next = 1;
     let mut text = String::new();
-    for (number, vm) in shape.vms.iter().enumerate() {
+    for (name, vm) in ["alpha", "bravo", "charlie", "delta"]
+        .iter()
+        .zip(&shape.vms)
+    {
         let mebibytes = vm.memory * 2;
-        text += &format!("[[vm]]\nname = \"vm{number}\"\nkernel = \"k\"\nmemory = \"{mebibytes} MiB\"\nvcpus = {}\n", vm.vcpus);
+        text += &format!(
+            "[[vm]]\nname = \"{name}\"\nkernel = \"k\"\nmemory = \"{mebibytes} MiB\"\nvcpus = {}\n",
+            vm.vcpus
+        );
         if vm.own {
             let cores: Vec<u32> = (next..next + vm.vcpus).collect();
             next += vm.vcpus;
@@ -120,16 +145,17 @@ impl Memory {
     fn frame(&mut self, used: Use) -> u64 {
         self.take(FRAME, used)
     }
-
-    fn skip(&mut self, range: Range) {
-        self.next = range.start + range.len;
-    }
 }
 
 /// A machine that is as it should be, and the plan that it is of.
 pub(crate) fn machine(shape: &Shape) -> (Plan, Whole) {
     let plan = plan(shape);
-    let cores = 1 + shape.vms.iter().filter(|vm| vm.own).map(|vm| vm.vcpus).sum::<u32>();
+    let cores = 1 + shape
+        .vms
+        .iter()
+        .filter(|vm| vm.own)
+        .map(|vm| vm.vcpus)
+        .sum::<u32>();
     let mut memory = Memory {
         next: 0,
         owned: Vec::new(),
@@ -140,7 +166,9 @@ pub(crate) fn machine(shape: &Shape) -> (Plan, Whole) {
     let heap = memory.take(4 << 20, Use::Heap);
     let root = memory.frame(Use::HostTables);
     let tables = memory.take(7 * FRAME, Use::HostTables);
-    let stacks: Vec<u64> = (0..cores).map(|_| memory.take(4 * FRAME, Use::Stack)).collect();
+    let stacks: Vec<u64> = (0..cores)
+        .map(|_| memory.take(4 * FRAME, Use::Stack))
+        .collect();
     let regions: Vec<u64> = (0..cores).map(|_| memory.frame(Use::VmxRegion)).collect();
     memory.take(LOADER.start - memory.next, Use::Free);
     let image = memory.take(CODE + DATA, Use::Image);
@@ -168,7 +196,13 @@ pub(crate) fn machine(shape: &Shape) -> (Plan, Whole) {
         .filter(|(at, _)| *at != RUNTIME)
         .map(|(at, kind)| {
             let rights = if *kind == MemoryKind::Usable { RW } else { R };
-            mapping(WINDOW + at.start, at.start, at.len, rights, Cache::WriteBack)
+            mapping(
+                WINDOW + at.start,
+                at.start,
+                at.len,
+                rights,
+                Cache::WriteBack,
+            )
         })
         .collect();
     for (at, frame) in (STACKS..).step_by(0x1_0000).zip(&stacks) {
@@ -176,10 +210,25 @@ pub(crate) fn machine(shape: &Shape) -> (Plan, Whole) {
     }
     maps.push(mapping(DEVICES, LOCAL_APIC, FRAME, RW, Cache::Uncacheable));
     maps.push(mapping(IMAGE, image, CODE, RX, Cache::WriteBack));
-    maps.push(mapping(IMAGE + CODE, image + CODE, DATA, RW, Cache::WriteBack));
-    let low = mapping(RUNTIME.start, RUNTIME.start, RUNTIME.len, RWX, Cache::WriteBack);
+    maps.push(mapping(
+        IMAGE + CODE,
+        image + CODE,
+        DATA,
+        RW,
+        Cache::WriteBack,
+    ));
+    let low = mapping(
+        RUNTIME.start,
+        RUNTIME.start,
+        RUNTIME.len,
+        RWX,
+        Cache::WriteBack,
+    );
     let survey = HostSurvey {
-        memory: known.into_iter().map(|(range, kind)| MemoryRange { range, kind }).collect(),
+        memory: known
+            .into_iter()
+            .map(|(range, kind)| MemoryRange { range, kind })
+            .collect(),
         owned: memory.owned,
         host: maps,
         host_root: root,

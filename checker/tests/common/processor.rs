@@ -47,7 +47,14 @@ pub(crate) fn cores(regions: &[u64], root: u64) -> Vec<CoreSurvey> {
         .collect()
 }
 
-pub(crate) fn vcpu(at: &Place, host: &Host, root: u64, vmcs: u64, bitmaps: [u64; 3], page: Option<u64>) -> VcpuSurvey {
+pub(crate) fn vcpu(
+    at: &Place,
+    host: &Host,
+    root: u64,
+    vmcs: u64,
+    bitmaps: [u64; 3],
+    page: Option<u64>,
+) -> VcpuSurvey {
     let [msr_bitmap, io_bitmap_a, io_bitmap_b] = bitmaps;
     // Pin-based, primary, secondary.
     let [pin, primary, secondary] = match at.carrier {
@@ -55,7 +62,11 @@ pub(crate) fn vcpu(at: &Place, host: &Host, root: u64, vmcs: u64, bitmaps: [u64;
         1 => [0xe9, 0xb220_0c88, 0x13fa],
         _ => [0x28, 0xb200_0c08, 0x10ea],
     };
-    let fixed = if at.old { [0x16, 0x0401_e172, 0x3_6dff, 0x11ff] } else { [0x16, 0x0400_6172, 0x3_6dfb, 0x11fb] };
+    let fixed = if at.old {
+        [0x16, 0x0401_e172, 0x3_6dff, 0x11ff]
+    } else {
+        [0x16, 0x0400_6172, 0x3_6dfb, 0x11fb]
+    };
     let fields = 0x1000 * u64::from(at.tag);
     VcpuSurvey {
         vm: at.vm,
@@ -73,7 +84,11 @@ pub(crate) fn vcpu(at: &Place, host: &Host, root: u64, vmcs: u64, bitmaps: [u64;
         exception_bitmap: 1 << 1 | 1 << 17 | 1 << 18,
         cr0_mask: !0x8005_001f,
         cr4_mask: !0x0033_0fbf,
-        tsc_offset: if at.carrier == 2 { 0 } else { 0u64.wrapping_sub(1 << 30) },
+        tsc_offset: if at.carrier == 2 {
+            0
+        } else {
+            0u64.wrapping_sub(1 << 30)
+        },
         msr_bitmap: Some(msr_bitmap),
         io_bitmap_a: Some(io_bitmap_a),
         io_bitmap_b: Some(io_bitmap_b),
@@ -102,7 +117,12 @@ pub(crate) fn vcpu(at: &Place, host: &Host, root: u64, vmcs: u64, bitmaps: [u64;
 }
 
 const fn grant(first: u32, last: u32, read: bool, write: bool) -> MsrGrant {
-    MsrGrant { first, last, read, write }
+    MsrGrant {
+        first,
+        last,
+        read,
+        write,
+    }
 }
 
 /// What a guest is granted under a carrier, neighbours with the same rights in one.

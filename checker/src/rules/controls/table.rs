@@ -9,7 +9,12 @@ pub(crate) const EPT: u32 = 1 << 1;
 pub(crate) const VPID: u32 = 1 << 5;
 
 const fn bit(bit: u8, name: &'static str, may: [May; 3], why: &'static str) -> Bit {
-    Bit { bit, name, may, why }
+    Bit {
+        bit,
+        name,
+        may,
+        why,
+    }
 }
 
 const fn always(number: u8, name: &'static str, why: &'static str) -> Bit {
@@ -21,7 +26,11 @@ const fn either(number: u8, name: &'static str, why: &'static str) -> Bit {
 }
 
 const fn fixed(number: u8) -> Bit {
-    either(number, "reserved", "processors fix it to 1, and it does nothing")
+    either(
+        number,
+        "reserved",
+        "processors fix it to 1, and it does nothing",
+    )
 }
 
 pub(super) const PIN: &[Bit] = &[
@@ -33,7 +42,11 @@ pub(super) const PIN: &[Bit] = &[
     ),
     fixed(1),
     fixed(2),
-    always(3, "NMI exiting", "by an NMI the hypervisor gets any core back"),
+    always(
+        3,
+        "NMI exiting",
+        "by an NMI the hypervisor gets any core back",
+    ),
     fixed(4),
     always(5, "virtual NMIs", "a guest that blocks NMIs blocks its own"),
     bit(
@@ -53,7 +66,11 @@ pub(super) const PIN: &[Bit] = &[
 pub(super) const PRIMARY: &[Bit] = &[
     fixed(1),
     either(2, "interrupt-window exiting", "one exit more"),
-    either(3, "use TSC offsetting", "what time a guest sees is no way out"),
+    either(
+        3,
+        "use TSC offsetting",
+        "what time a guest sees is no way out",
+    ),
     fixed(4),
     fixed(5),
     fixed(6),
@@ -68,8 +85,16 @@ pub(super) const PRIMARY: &[Bit] = &[
     always(11, "RDPMC exiting", "counters count others too"),
     fixed(13),
     fixed(14),
-    either(15, "CR3-load exiting", "one exit more; older processors fix it to 1"),
-    either(16, "CR3-store exiting", "one exit more; older processors fix it to 1"),
+    either(
+        15,
+        "CR3-load exiting",
+        "one exit more; older processors fix it to 1",
+    ),
+    either(
+        16,
+        "CR3-store exiting",
+        "one exit more; older processors fix it to 1",
+    ),
     bit(
         19,
         "CR8-load exiting",
@@ -92,7 +117,11 @@ pub(super) const PRIMARY: &[Bit] = &[
 ];
 
 pub(super) const SECONDARY: &[Bit] = &[
-    always(1, "enable EPT", "else guest-physical addresses are host-physical ones"),
+    always(
+        1,
+        "enable EPT",
+        "else guest-physical addresses are host-physical ones",
+    ),
     either(3, "enable RDTSCP", "reads the guest's own IA32_TSC_AUX"),
     bit(
         4,
@@ -100,9 +129,17 @@ pub(super) const SECONDARY: &[Bit] = &[
         [Off, On, Off],
         "what is granted of the local APIC's MSRs is the virtual-APIC page's",
     ),
-    either(5, "enable VPID", "without, each entry drops all that is cached"),
+    either(
+        5,
+        "enable VPID",
+        "without, each entry drops all that is cached",
+    ),
     always(6, "WBINVD exiting", "it would empty the caches of all"),
-    either(7, "unrestricted guest", "EPT keeps it in without paging of its own too"),
+    either(
+        7,
+        "unrestricted guest",
+        "EPT keeps it in without paging of its own too",
+    ),
     bit(
         8,
         "APIC-register virtualization",
@@ -115,7 +152,11 @@ pub(super) const SECONDARY: &[Bit] = &[
         [Off, On, Off],
         "likewise: ends of interrupts and SELF_IPI are the page's",
     ),
-    either(12, "enable INVPCID", "drops what is cached for its own VPID alone"),
+    either(
+        12,
+        "enable INVPCID",
+        "drops what is cached for its own VPID alone",
+    ),
     either(15, "enable ENCLS exiting", "one exit more"),
     either(28, "enable ENCLV exiting", "one exit more"),
 ];
@@ -123,26 +164,50 @@ pub(super) const SECONDARY: &[Bit] = &[
 pub(super) const EXIT: &[Bit] = &[
     fixed(0),
     fixed(1),
-    always(2, "save debug controls", "they are the guest's, and the host's are others"),
+    always(
+        2,
+        "save debug controls",
+        "they are the guest's, and the host's are others",
+    ),
     fixed(3),
     fixed(4),
     fixed(5),
     fixed(6),
     fixed(7),
     fixed(8),
-    always(9, "host address-space size", "the hypervisor is 64-bit code"),
+    always(
+        9,
+        "host address-space size",
+        "the hypervisor is 64-bit code",
+    ),
     fixed(10),
     fixed(11),
     fixed(13),
     fixed(14),
-    either(15, "acknowledge interrupt on exit", "the hypervisor asks for what has come"),
+    either(
+        15,
+        "acknowledge interrupt on exit",
+        "the hypervisor asks for what has come",
+    ),
     fixed(16),
     fixed(17),
     always(18, "save IA32_PAT", "it is the guest's"),
-    always(19, "load IA32_PAT", "or the guest's would give the hypervisor's memory its types"),
+    always(
+        19,
+        "load IA32_PAT",
+        "or the guest's would give the hypervisor's memory its types",
+    ),
     always(20, "save IA32_EFER", "it is the guest's"),
-    always(21, "load IA32_EFER", "or the guest's would take the hypervisor's NXE"),
-    either(22, "save VMX-preemption timer value", "the rest of the guest's turn"),
+    always(
+        21,
+        "load IA32_EFER",
+        "or the guest's would take the hypervisor's NXE",
+    ),
+    either(
+        22,
+        "save VMX-preemption timer value",
+        "the rest of the guest's turn",
+    ),
 ];
 
 pub(super) const ENTRY: &[Bit] = &[
@@ -185,7 +250,10 @@ mod tests {
         ] {
             for number in (0..32).filter(|number| default1 >> number & 1 != 0) {
                 let known = table.iter().find(|bit| bit.bit == number);
-                assert!(known.is_some_and(|bit| !bit.may.contains(&Off)), "bit {number}");
+                assert!(
+                    known.is_some_and(|bit| !bit.may.contains(&Off)),
+                    "bit {number}"
+                );
             }
         }
     }
