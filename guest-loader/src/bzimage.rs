@@ -40,8 +40,9 @@ pub(crate) fn header(file: &[u8]) -> Result<SetupHeader, LoadError> {
         return Err(LoadError::HeaderLength(end));
     }
     let mut hdr = SetupHeader::new_zeroed();
-    let stated = end - SetupHeader::OFFSET;
-    hdr.as_mut_bytes()[..stated].copy_from_slice(&raw.as_bytes()[..stated]);
+    let stated = end.saturating_sub(SetupHeader::OFFSET);
+    let bytes = hdr.as_mut_bytes().iter_mut().zip(raw.as_bytes());
+    bytes.take(stated).for_each(|(to, from)| *to = *from);
     if hdr.xloadflags & SetupHeader::XLF_KERNEL_64 == 0 {
         return Err(LoadError::No64BitEntry);
     }
@@ -69,11 +70,9 @@ pub(crate) fn load(
     hdr.code32_start = handoff::low(at);
     mem.write_from(at, code)?;
     let tables = handoff::write(hdr, image, place, rsdp, mem)?;
-    Ok(start::entered(
-        Start::Long,
-        at.0 + SetupHeader::ENTRY_64,
-        tables,
-    ))
+    let entry = at.checked_add(SetupHeader::ENTRY_64);
+    let entry = entry.ok_or(LoadError::EntryOutside(at.0))?;
+    Ok(start::entered(Start::Long, entry.0, tables))
 }
 
 /// The part of the file behind the real-mode code, as long as the header says; signatures may follow it.
@@ -82,15 +81,16 @@ fn protected_mode_code<'a>(file: &'a [u8], hdr: &SetupHeader) -> Result<&'a [u8]
         0 => DEFAULT_SETUP_SECTS,
         n => n,
     };
-    let start = (u64::from(sectors) + 1) * SECTOR;
+    let start = u64::from(sectors).saturating_add(1).saturating_mul(SECTOR);
     let len = u64::from(hdr.syssize) * 16;
+    let end = start.saturating_add(len);
     if len <= SetupHeader::ENTRY_64 {
         return Err(LoadError::EntryOutside(SetupHeader::ENTRY_64));
     }
-    file.get(start as usize..(start + len) as usize)
+    file.get(start as usize..end as usize)
         .ok_or(LoadError::Truncated {
             what: "protected-mode code",
-            needed: start + len,
+            needed: end,
             len: file.len() as u64,
         })
 }

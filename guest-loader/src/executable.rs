@@ -68,8 +68,8 @@ impl<'a> Executable<'a> {
             let bytes = slice(self.file, "segment", segment.p_offset, segment.p_filesz)?;
             place.claim(at, segment.p_memsz)?;
             mem.write_from(at, bytes)?;
-            // The claim has shown that p_paddr + p_memsz does not wrap.
-            mem.zero(Gpa(at.0 + segment.p_filesz), rest)?;
+            let end = at.checked_add(segment.p_filesz);
+            mem.zero(end.ok_or(LoadError::ElfSegmentSize(at))?, rest)?;
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ fn file_header(file: &[u8]) -> Result<FileHeader<LittleEndian>, LoadError> {
         len: file.len() as u64,
     };
     let ident = file.get(..abi::EI_NIDENT).ok_or(short(64))?;
-    let class = ident[abi::EI_CLASS];
+    let class = *ident.get(abi::EI_CLASS).ok_or(short(64))?;
     let wrong = |machine| LoadError::ElfMachine { class, machine };
     let ident = parse_ident::<LittleEndian>(ident).map_err(|e| match e {
         ParseError::UnsupportedElfClass(_) | ParseError::UnsupportedElfEndianness(_) => wrong(0),
@@ -185,7 +185,7 @@ fn program_headers<'a>(
         file,
         "program headers",
         header.e_phoff,
-        (usize::from(header.e_phnum) * size) as u64,
+        usize::from(header.e_phnum).saturating_mul(size) as u64,
     )?;
     Ok(SegmentTable::new(LittleEndian, header.class, bytes))
 }

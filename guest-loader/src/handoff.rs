@@ -18,6 +18,10 @@ const STRUCTURE_ALIGN: u64 = 8;
 
 /// Writes all that `image`'s kernel finds beside itself; `hdr` goes into the zero page with what this loader
 /// adds. The kernel itself has its place already.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "eight pages and a command line of less than 4 GiB, which were placed below it"
+)]
 pub(crate) fn write(
     mut hdr: SetupHeader,
     image: &Image<'_>,

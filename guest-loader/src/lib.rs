@@ -10,6 +10,21 @@
 //! one to one. What is put beside the kernel for it to read lies in low RAM that the map shows as usable: the guest copies what it
 //! wants to keep before it uses that memory otherwise.
 #![no_std]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 extern crate alloc;
 

@@ -103,7 +103,7 @@ fn put_by_addresses(
         .and_then(|before| (header as u64).checked_sub(before))
         .ok_or_else(contradiction)?;
     let end = match addresses.load_end_addr {
-        0 => load + (file.len() as u64 - offset),
+        0 => load.saturating_add((file.len() as u64).saturating_sub(offset)),
         end => end.into(),
     };
     let len = end.checked_sub(load).ok_or_else(contradiction)?;
@@ -113,7 +113,7 @@ fn put_by_addresses(
     };
     let zeroes = zeroes.ok_or_else(contradiction)?;
     let bytes = slice(file, "code and data", offset, len)?;
-    place.claim(Gpa(load), len + zeroes)?;
+    place.claim(Gpa(load), len.saturating_add(zeroes))?;
     mem.write_from(Gpa(load), bytes)?;
     mem.zero(Gpa(end), zeroes)?;
     let entry = u64::from(addresses.entry_addr);
@@ -179,5 +179,5 @@ fn kib(place: &Placer<'_>, start: u64, limit: u64) -> u32 {
         .filter(|&(from, to)| from <= start && start < to)
         .map(|(_, to)| to.min(limit))
         .max();
-    end.map_or(0, |end| ((end - start) >> 10) as u32)
+    end.map_or(0, |end| (end.saturating_sub(start) >> 10) as u32)
 }

@@ -26,6 +26,10 @@ const LARGE_PAGE: u64 = 2 << 20;
 
 /// Page `page` of tables at `base` that map the first 4 GiB one to one in pages of 2 MiB (SDM vol. 3, "4-Level Paging and 5-Level
 /// Paging"). It adds and does not multiply: all of a guest's start that cannot be put off is little more than this.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "tables below 4 GiB, of which there are six, that map no more than 4 GiB"
+)]
 pub(crate) fn identity_table(base: Gpa, page: u64) -> [u64; 512] {
     let table = |n: u64| base.0 + n * PAGE_SIZE + PRESENT_WRITE;
     let (used, first, step) = match page {
@@ -109,7 +113,7 @@ pub(crate) fn entered(start: Start, rip: u64, t: Tables) -> StartState {
         ldtr: LDTR,
         gdtr: TableRegister {
             base: t.gdt.0,
-            limit: (size_of_val(&GDT) - 1) as u16,
+            limit: size_of_val(&GDT).saturating_sub(1) as u16,
         },
         idtr: TableRegister::default(),
     }
