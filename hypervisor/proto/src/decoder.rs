@@ -50,7 +50,7 @@ impl<M: Message> Decoder<M> {
         match self.state.feed(byte) {
             Ok(DecodeResult::NoData) => None,
             Ok(DecodeResult::DataContinue(byte)) => {
-                if self.payload.len() < M::LIMIT + CHECKSUM {
+                if self.payload.len() < M::LIMIT.saturating_add(CHECKSUM) {
                     self.payload.push(byte);
                 } else {
                     self.skipping = true;

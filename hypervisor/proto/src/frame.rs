@@ -32,7 +32,7 @@ impl core::error::Error for TooLong {}
 pub const fn frame_len(len: usize) -> usize {
     // Both zeros, and of COBS the first code byte and one for each 254 bytes.
     let payload = len.saturating_add(CHECKSUM);
-    payload.saturating_add(payload / 254 + 3)
+    payload.saturating_add(payload / 254).saturating_add(3)
 }
 
 /// Writes the frame of a message into `out` and gives its length.
@@ -48,7 +48,7 @@ pub fn encode<M: Message>(message: &M, out: &mut [u8]) -> Result<usize, TooLong>
     let cobs = Cobs::try_new(Slice::new(out)).map_err(|_| TooLong)?;
     let written = postcard::serialize_with_flavor(message, CrcModifier::new(cobs, CRC.digest()));
     // COBS ends with a zero of its own.
-    Ok(1 + written.map_err(|_| TooLong)?.len())
+    Ok(written.map_err(|_| TooLong)?.len().saturating_add(1))
 }
 
 /// The frame of a message.

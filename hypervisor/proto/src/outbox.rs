@@ -47,7 +47,7 @@ impl Outbox {
     pub fn console_room(&self, reserve: usize) -> usize {
         let free = self.free().saturating_sub(reserve);
         // What a frame adds to its payload grows by a byte for each 254.
-        let room = free.saturating_sub(frame_len(CONSOLE_HEAD) + free / 254);
+        let room = free.saturating_sub(frame_len(CONSOLE_HEAD).saturating_add(free / 254));
         room.min(FromMachine::LIMIT - CONSOLE_HEAD)
     }
 
