@@ -8,6 +8,10 @@ const ICR: Msr = x2apic(register::ICR);
 const EOI: Msr = x2apic(register::EOI);
 
 /// The MSR of a register in x2APIC mode.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "256 registers from 0x800 on"
+)]
 const fn x2apic(register: u8) -> Msr {
     Msr(msr::X2APIC_FIRST.0 + register as u32)
 }

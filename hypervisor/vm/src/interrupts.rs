@@ -177,7 +177,7 @@ fn candidates(destination: Destination, count: usize) -> Range<usize> {
     let (first, len) = match destination {
         Destination::Physical(id) => (id as usize, 1),
         // More than xAPIC mode has bits for: a cluster of x2APICs (SDM vol. 3, "Logical Destination Mode in x2APIC Mode")
-        Destination::Logical(to) if to > 0xff => ((to >> 16) as usize * 16, 16),
+        Destination::Logical(to) if to > 0xff => ((to >> 16 << 4) as usize, 16),
         Destination::Logical(_) | Destination::All | Destination::AllButSelf => (0, count),
     };
     let first = first.min(count);

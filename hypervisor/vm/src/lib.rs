@@ -4,6 +4,21 @@
 //! one vCPU is in [`Vcpu`], without locks; chips that vCPUs share are in [`Vm`], each behind its own; another core
 //! reaches a vCPU only through its [`Mailbox`].
 #![no_std]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 extern crate alloc;
 // What the tests share with the integration test names this crate as others do.
@@ -156,6 +171,7 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
 
 /// The part of a vCPU. Indices are ours, given at creation; the first stands in for one that cannot be.
 #[inline]
+#[expect(clippy::indexing_slicing, reason = "a VM has one vCPU at least")]
 fn of<'a, T>(parts: &'a [T], vcpu: &Vcpu) -> &'a T {
     parts.get(vcpu.index as usize).unwrap_or(&parts[0])
 }

@@ -122,7 +122,7 @@ impl Mailbox {
     #[must_use]
     pub(crate) fn post(&self, vector: Vector, level: bool) -> bool {
         let vectors = if level { &self.level } else { &self.edge };
-        vectors[usize::from(vector.0 >> 6)].fetch_or(1 << (vector.0 & 63), Ordering::Relaxed);
+        word(vectors, vector).fetch_or(1 << (vector.0 & 63), Ordering::Relaxed);
         self.posted()
     }
 
@@ -141,7 +141,7 @@ impl Mailbox {
 
     /// Leaves an edge-triggered interrupt where the processor finds it.
     fn notify(&self, vector: Vector, ways: &dyn Kick) -> bool {
-        let word = &self.edge[usize::from(vector.0 >> 6)];
+        let word = word(&self.edge, vector);
         word.fetch_or(1 << (vector.0 & 63), Ordering::SeqCst);
         if self.outstanding.swap(1, Ordering::SeqCst) != 0 {
             // Whoever has set it tells, after having looked at the route as below.
@@ -289,8 +289,8 @@ impl Mailbox {
                 let mut bits = word.swap(0, Ordering::Relaxed);
                 while bits != 0 {
                     // Four words of 64 bits: the number fits.
-                    lapic.accept(Vector((base + bits.trailing_zeros()) as u8), level);
-                    bits &= bits - 1;
+                    lapic.accept(Vector((base | bits.trailing_zeros()) as u8), level);
+                    bits &= bits.wrapping_sub(1);
                 }
             }
         }
@@ -316,4 +316,10 @@ impl Mailbox {
     pub(crate) fn matches(&self, destination: Destination) -> bool {
         self.address().matches(destination)
     }
+}
+
+/// The word that holds a vector's bit.
+#[expect(clippy::indexing_slicing, reason = "two bits index four words")]
+fn word(vectors: &[AtomicU64; 4], vector: Vector) -> &AtomicU64 {
+    &vectors[usize::from(vector.0 >> 6)]
 }

@@ -65,8 +65,8 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
         {
             return Ok(());
         }
-        for (i, p) in bytes(port, width).enumerate() {
-            self.write_byte(by, p, (value >> (8 * i)) as u8, now)?;
+        for (shift, p) in (0..).step_by(8).zip(bytes(port, width)) {
+            self.write_byte(by, p, (value >> shift) as u8, now)?;
         }
         Ok(())
     }

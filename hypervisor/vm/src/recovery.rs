@@ -83,7 +83,7 @@ impl Row {
             return Next::GivenUp;
         }
         let doublings = self.0.min(DOUBLINGS);
-        self.0 += 1;
+        self.0 = self.0.saturating_add(1);
         let delay = policy.delay.0.saturating_mul(1 << doublings);
         Next::Again(Ticks(delay).min(policy.longest))
     }

@@ -18,7 +18,7 @@ pub const BUCKETS: usize = 32;
 #[inline]
 #[must_use]
 pub const fn bucket(ticks: Ticks) -> usize {
-    let bits = (u64::BITS - ticks.0.leading_zeros()) as usize;
+    let bits = u64::BITS.saturating_sub(ticks.0.leading_zeros()) as usize;
     if bits < BUCKETS { bits } else { BUCKETS - 1 }
 }
 

@@ -182,7 +182,7 @@ impl Vcpu {
     /// says whether it has done nothing else for too long.
     #[must_use]
     pub fn is_stuck(&mut self) -> bool {
-        self.stuck += 1;
+        self.stuck = self.stuck.saturating_add(1);
         self.stuck >= ENDLESS
     }
 
