@@ -237,7 +237,9 @@ impl Vcpu {
         cpu.segments[CpuState::SS].rights = rights(CpuState::SS);
         if cpu.is_64_bit() {
             for n in [FS, GS] {
-                cpu.segments[n].base = vmcs.read(vmcs::segment(n).base);
+                if let Some(segment) = cpu.segments.get_mut(n) {
+                    segment.base = vmcs.read(vmcs::segment(n).base);
+                }
             }
             return cpu;
         }

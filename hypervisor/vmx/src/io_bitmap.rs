@@ -1,4 +1,8 @@
 //! I/O bitmaps (SDM vol. 3, "I/O-Bitmap Addresses").
+#![expect(
+    clippy::indexing_slicing,
+    reason = "2^16 ports are the bits of 8192 bytes"
+)]
 
 use spec::Port;
 

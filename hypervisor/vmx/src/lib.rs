@@ -9,6 +9,21 @@
 //! 4. After each exit [`Vcpu::decode`] gives the [`exits::Exit`]; [`Vcpu::apply`] carries out the answer.
 //! 5. When an entry fails, [`check()`] names the rules that are broken and [`dump()`] prints the fields.
 #![no_std]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 #[cfg(any(test, feature = "fake"))]
 extern crate std;

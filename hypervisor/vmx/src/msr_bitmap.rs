@@ -1,4 +1,12 @@
 //! MSR bitmaps (SDM vol. 3, "MSR-Bitmap Address").
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "bytes of a page, of which `place` gives those of its first half"
+)]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "`place` gives bytes of the first half of the page"
+)]
 
 use spec::Msr;
 

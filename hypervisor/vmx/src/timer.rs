@@ -7,11 +7,11 @@ pub(crate) const fn count(ticks: Ticks, shift: u8) -> u32 {
     // The field gives the shift in five bits.
     let shift = shift & 31;
     let whole = ticks.0 >> shift;
-    let rest = ticks.0 & ((1 << shift) - 1) != 0;
+    let rest = ticks.0 & (1_u64 << shift).wrapping_sub(1) != 0;
     if whole >= u32::MAX as u64 {
         u32::MAX
     } else {
-        whole as u32 + rest as u32
+        (whole as u32).saturating_add(rest as u32)
     }
 }
 

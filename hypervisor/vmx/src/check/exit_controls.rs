@@ -34,7 +34,7 @@ pub(super) fn msr_area<V: Vmcs>(c: &mut Checker<'_, V>, count: Field, address: F
     c.require_physical(address, 0xf);
     // A first byte out of bounds is reported already.
     let start = c.get(address);
-    let end = start.checked_add(entries * 16 - 1);
+    let end = start.checked_add(entries.saturating_mul(16).saturating_sub(1));
     let fits = !c.is_physical(start) || end.is_some_and(|end| c.is_physical(end));
     c.require(
         fits,

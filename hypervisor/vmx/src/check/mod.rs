@@ -174,7 +174,7 @@ impl<'a, V: Vmcs> Checker<'a, V> {
     }
 
     fn is_canonical(&self, address: u64) -> bool {
-        let unused = 64 - u32::from(self.widths.linear.clamp(1, 64));
+        let unused = 64_u32.saturating_sub(self.widths.linear.clamp(1, 64).into());
         ((address << unused) as i64 >> unused) as u64 == address
     }
 
