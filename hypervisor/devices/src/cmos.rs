@@ -47,7 +47,8 @@ impl Cmos {
 
     /// The RESET pin: interrupts off. The clock goes on and RAM stays, which the battery is for.
     pub fn reset(&mut self) {
-        self.b -= RegB::PIE | RegB::AIE | RegB::UIE | RegB::SQWE;
+        self.b
+            .remove(RegB::PIE | RegB::AIE | RegB::UIE | RegB::SQWE);
         self.index = 0;
     }
 
@@ -59,15 +60,16 @@ impl Cmos {
         }
         match self.index {
             register::A => {
-                let updating = RegA::UIP.bits() * u8::from(self.is_updating(now));
-                self.a.bits() | updating
+                let mut a = self.a;
+                a.set(RegA::UIP, self.is_updating(now));
+                a.bits()
             }
             register::B => self.b.bits(),
             register::C => 0,
             register::D => RegD::VRT.bits(),
             index => match Fields::position(index) {
-                Some(at) => self.fields(now).0[at],
-                None => self.ram[usize::from(index)],
+                Some(at) => self.fields(now).0.get(at).copied().unwrap_or(0),
+                None => self.ram.get(usize::from(index)).copied().unwrap_or(0),
             },
         }
     }
@@ -76,7 +78,7 @@ impl Cmos {
     pub fn write(&mut self, offset: u8, value: u8, now: Ticks) {
         match offset {
             // Bit 7 masks NMI on a PC; there is none to mask.
-            offset::INDEX => self.index = value & (SIZE as u8 - 1),
+            offset::INDEX => self.index = value & (SIZE as u8).wrapping_sub(1),
             offset::DATA => self.write_data(value, now),
             _ => {}
         }
@@ -85,7 +87,7 @@ impl Cmos {
     fn write_data(&mut self, value: u8, now: Ticks) {
         match self.index {
             register::A => {
-                let a = RegA::from_bits_truncate(value) - RegA::UIP;
+                let a = RegA::from_bits_truncate(value).difference(RegA::UIP);
                 // Out of reset, the first update comes half a second later ("Divider Control").
                 let restarted = in_reset(self.a) && !in_reset(a);
                 let into_second = if restarted {
@@ -104,14 +106,20 @@ impl Cmos {
             index => match Fields::position(index) {
                 Some(at) => {
                     let mut fields = self.fields(now);
-                    fields.0[at] = value;
+                    if let Some(field) = fields.0.get_mut(at) {
+                        *field = value;
+                    }
                     if self.held.is_some() {
                         self.held = Some(fields);
                     } else {
                         self.adopt(fields, self.since_update(now), now);
                     }
                 }
-                None => self.ram[usize::from(index)] = value,
+                None => {
+                    if let Some(byte) = self.ram.get_mut(usize::from(index)) {
+                        *byte = value;
+                    }
+                }
             },
         }
     }
@@ -139,19 +147,22 @@ impl Cmos {
 
     fn fields(&self, now: Ticks) -> Fields {
         self.held.unwrap_or_else(|| {
-            let seconds = now.since(self.since).0 / self.second;
-            let unix = self.unix.saturating_add_unsigned(seconds);
+            let seconds = now.since(self.since).0.checked_div(self.second);
+            let unix = self.unix.saturating_add_unsigned(seconds.unwrap_or(0));
             Fields::encode(unix, self.b)
         })
     }
 
     /// Ticks since the last update.
     const fn since_update(&self, now: Ticks) -> u64 {
-        now.since(self.since).0 % self.second
+        match now.since(self.since).0.checked_rem(self.second) {
+            Some(into) => into,
+            None => 0,
+        }
     }
 
     fn is_updating(&self, now: Ticks) -> bool {
-        let left = self.second - self.since_update(now);
+        let left = self.second.saturating_sub(self.since_update(now));
         self.held.is_none() && left <= self.second / UPDATE_WARNING
     }
 }

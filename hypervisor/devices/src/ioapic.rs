@@ -34,7 +34,7 @@ impl Iterator for Messages<'_> {
     fn next(&mut self) -> Option<Message> {
         while self.pins != 0 {
             let pin = self.pins.trailing_zeros() as usize;
-            self.pins &= self.pins - 1;
+            self.pins &= self.pins.wrapping_sub(1);
             let message = self.entries.get(pin).and_then(|&entry| message(entry));
             if message.is_some() {
                 return message;
@@ -141,7 +141,9 @@ impl IoApic {
     pub fn eoi(&mut self, vector: Vector) -> Messages<'_> {
         let mut again = 0;
         for pin in 0..PINS {
-            let entry = &mut self.entries[usize::from(pin)];
+            let Some(entry) = self.entries.get_mut(usize::from(pin)) else {
+                continue;
+            };
             if entry.contains(Redirection::REMOTE_IRR)
                 && (*entry & Redirection::VECTOR).bits() == u64::from(vector.0)
             {
@@ -168,7 +170,9 @@ impl IoApic {
     /// Whether a level-triggered pin has a message to send now; it then waits for its end.
     fn service(&mut self, pin: u8) -> bool {
         let asserted = self.is_asserted(pin);
-        let entry = &mut self.entries[usize::from(pin)];
+        let Some(entry) = self.entries.get_mut(usize::from(pin)) else {
+            return false;
+        };
         let sends = asserted
             && !entry.intersects(Redirection::MASKED | Redirection::REMOTE_IRR)
             && message(*entry).is_some_and(|m| m.level);
@@ -183,7 +187,10 @@ impl IoApic {
             register::ID | register::ARBITRATION => u32::from(self.id) << 24,
             register::VERSION => u32::from(VERSION) | (u32::from(PINS - 1) << 16),
             select => match redirection(select) {
-                Some((pin, half)) => (self.entries[pin].bits() >> half) as u32,
+                Some((pin, half)) => match self.entries.get(pin) {
+                    Some(entry) => (entry.bits() >> half) as u32,
+                    None => 0,
+                },
                 None => 0,
             },
         }
@@ -196,7 +203,9 @@ impl IoApic {
         let Some((pin, half)) = redirection(self.select) else {
             return self.messages(0);
         };
-        let entry = &mut self.entries[pin];
+        let Some(entry) = self.entries.get_mut(pin) else {
+            return self.messages(0);
+        };
         let kept = entry.bits() & !(0xffff_ffff << half);
         let written = Redirection::from_bits_truncate(kept | (u64::from(value) << half));
         let remote = *entry & Redirection::REMOTE_IRR;

@@ -4,6 +4,21 @@
 //! register is meant and what time it is, and carries out what it answers. Any access in any order is answered
 //! without panic; nothing is allocated after creation.
 #![no_std]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod acpi_pm;
 pub mod cmos;

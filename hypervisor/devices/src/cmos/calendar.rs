@@ -57,6 +57,7 @@ impl Fields {
 
     /// The Unix time that the registers show in the format of `mode`, whatever weekday they claim; `None` if they
     /// show no time.
+    #[expect(clippy::arithmetic_side_effects, reason = "numbers below 100")]
     pub(super) fn decode(self, mode: RegB) -> Option<i64> {
         let [second, minute, hour, _, day, month, year, century] = self.0;
         let number = |digits: u8| number(digits, mode);
@@ -84,6 +85,10 @@ const fn digits(value: u32, mode: RegB) -> u8 {
 }
 
 /// The number below 100 that a register shows.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "two digits of four bits each"
+)]
 fn number(digits: u8, mode: RegB) -> Option<u32> {
     let value = if mode.contains(RegB::BINARY) {
         digits

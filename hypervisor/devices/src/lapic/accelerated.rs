@@ -31,6 +31,10 @@ impl Lapic {
     /// bitmap that go with it.
     ///
     /// Nothing else may use the page until [`Lapic::carrier`] is another again.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "each arm begins with the number that it takes away"
+    )]
     pub fn lend_to_page(&mut self, page: &'static VirtualApicPage) -> (InterruptStatus, [u64; 4]) {
         debug_assert!(self.carrier() == Carrier::Software && self.mode == Mode::X2Apic);
         for number in 0..=register::SELF_IPI {
@@ -118,6 +122,10 @@ impl Lapic {
     /// What a register reads as that the page holds.
     #[cold]
     #[inline(never)]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "each arm begins with the number that it takes away"
+    )]
     pub(super) fn read_page(&self, page: &VirtualApicPage, number: u8) -> Option<u32> {
         Some(match number {
             register::TPR => page.tpr().into(),

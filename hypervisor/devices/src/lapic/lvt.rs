@@ -34,12 +34,14 @@ impl Table {
 
     #[inline]
     pub(super) const fn timer(&self) -> Lvt {
-        self.0[0]
+        let [timer, ..] = self.0;
+        timer
     }
 
     #[inline]
     pub(super) const fn error(&self) -> Lvt {
-        self.0[ENTRIES as usize - 1]
+        let [.., error] = self.0;
+        error
     }
 
     /// The entry `index` by register order; none beyond the last.

@@ -1,4 +1,8 @@
 //! The virtual-APIC page (SDM vol. 3, "Virtual APIC State").
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "numbers of registers, 0x3f at most, and of vectors"
+)]
 
 use super::vectors::VectorSet;
 use core::fmt;
@@ -21,6 +25,10 @@ impl VirtualApicPage {
         Self([const { AtomicU32::new(0) }; 1024])
     }
 
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "256 registers, and four words for each"
+    )]
     fn register(&self, number: u8) -> &AtomicU32 {
         &self.0[usize::from(number) * 4]
     }

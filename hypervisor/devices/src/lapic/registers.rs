@@ -53,7 +53,7 @@ impl Lapic {
             register::TIMER_INITIAL => u32::MAX,
             register::TIMER_DIVIDE => DIVIDE_MASK,
             register::LVT_TIMER..=register::LVT_ERROR => {
-                if !lvt::Table::takes(number - register::LVT_TIMER, value) {
+                if !lvt::Table::takes(number.wrapping_sub(register::LVT_TIMER), value) {
                     return Err(AccessError::Value);
                 }
                 u32::MAX
@@ -74,7 +74,7 @@ impl Lapic {
         if value as u32 & icr::RESERVED != 0 {
             return Err(AccessError::Value);
         }
-        let command = Icr::from_bits_truncate(value as u32) - Icr::STATUS;
+        let command = Icr::from_bits_truncate(value as u32).difference(Icr::STATUS);
         self.icr = (value & !0xffff_ffff) | u64::from(command.bits());
         let to = Destination::x2apic((value >> 32) as u32, command.contains(Icr::LOGICAL));
         Ok(self.command(command, to))
@@ -85,6 +85,7 @@ impl Lapic {
     /// # Errors
     /// [`AccessError::Absent`] outside xAPIC mode or where no register is; [`AccessError::Width`] for what lies
     /// beyond a register's four bytes.
+    #[expect(clippy::arithmetic_side_effects, reason = "parts of four bytes")]
     pub fn read_mmio(&mut self, offset: u16, width: Width, now: Ticks) -> Result<u64, AccessError> {
         let number = self.xapic_register(offset)?;
         let first = offset & 0xf;
@@ -126,7 +127,7 @@ impl Lapic {
         let value = value as u32;
         match number {
             register::ICR => {
-                let command = Icr::from_bits_truncate(value) - Icr::STATUS;
+                let command = Icr::from_bits_truncate(value).difference(Icr::STATUS);
                 self.icr = (self.icr & !0xffff_ffff) | u64::from(command.bits());
                 let to = Destination::xapic((self.icr >> 56) as u8, command.contains(Icr::LOGICAL));
                 return Ok(self.command(command, to));
@@ -172,6 +173,10 @@ impl Lapic {
     }
 
     /// The registers that both modes read alike.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "each arm begins with the number that it takes away"
+    )]
     fn read(&self, number: u8, now: Ticks) -> Option<u32> {
         if let Carried::Page(page) = self.carried
             && let Some(value) = self.read_page(page, number)
@@ -216,7 +221,8 @@ impl Lapic {
             register::LVT_TIMER..=register::LVT_ERROR => {
                 // What was due before the change comes as it was set up then.
                 self.expire(now);
-                self.lvt.set(number - register::LVT_TIMER, value);
+                self.lvt
+                    .set(number.wrapping_sub(register::LVT_TIMER), value);
                 if !self.svr.contains(Svr::ENABLE) {
                     self.lvt.mask_all();
                 }

@@ -52,6 +52,7 @@ pub(super) struct Timer {
 }
 
 impl Timer {
+    #[expect(clippy::arithmetic_side_effects, reason = "MAX_CLOCK_SHIFT and seven")]
     pub(super) const fn new(clock_shift: u8) -> Timer {
         let clock_shift = if clock_shift > MAX_CLOCK_SHIFT {
             MAX_CLOCK_SHIFT
@@ -155,15 +156,16 @@ impl Timer {
             _ => deadline.since(now).0,
         };
         let whole = left >> self.shift;
-        let part = left & ((1 << self.shift) - 1) != 0;
-        u32::try_from(whole + u64::from(part)).map_or(self.initial, |count| count.min(self.initial))
+        let part = left & (1_u64 << self.shift).wrapping_sub(1) != 0;
+        u32::try_from(whole.saturating_add(part.into()))
+            .map_or(self.initial, |count| count.min(self.initial))
     }
 
     /// Changes the divider; what is left of the count goes on at the new speed.
     pub(super) fn set_divide(&mut self, value: u32, now: Ticks) {
         let left = self.current(now);
         self.divide = value & DIVIDE_MASK;
-        self.shift = self.clock_shift + divider_log2(self.divide);
+        self.shift = self.clock_shift.saturating_add(divider_log2(self.divide));
         if left != 0 {
             self.deadline = Some(now.after(self.span(left)));
         }
@@ -220,7 +222,7 @@ impl Timer {
         let period = self.span(self.initial);
         let late = now.since(deadline);
         let missed = match late.0.checked_rem(period.0) {
-            Some(into) if late >= period => Ticks(late.0 - into),
+            Some(into) if late >= period => Ticks(late.0.saturating_sub(into)),
             _ => Ticks(0),
         };
         deadline.after(missed).after(period)
@@ -244,5 +246,5 @@ const _: () = assert!(32 + 7 + MAX_CLOCK_SHIFT as u32 <= 63);
 /// log2 of the divider ("Divide Configuration Register"): bits 3, 1, 0 count 2, 4, ... 128, and then 1.
 const fn divider_log2(register: u32) -> u8 {
     let code = (register & 3) | ((register >> 1) & 4);
-    ((code + 1) & 7) as u8
+    (code.wrapping_add(1) & 7) as u8
 }

@@ -1,5 +1,10 @@
 //! A set of interrupt vectors that knows its highest member: IRR, ISR and TMR
 //! (SDM vol. 3, "Interrupt Acceptance for Fixed Interrupts").
+#![expect(clippy::arithmetic_side_effects, reason = "four words of 64 bits")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "two bits of a vector, or a loop over four, index four words"
+)]
 
 /// Vectors 16 to 255. The lower ones are never put in, so that 0 can stand for "none".
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -35,6 +35,7 @@ impl ConfigSpace {
 
     /// Makes the double word at `at` hold `value`, of which the guest can change the bits in `writable`: a base address
     /// register is one whose low bits are not. Beyond the first 256 bytes nothing can be defined.
+    #[expect(clippy::indexing_slicing, reason = "held against the length")]
     pub const fn define(&mut self, at: u16, value: u32, writable: u32) {
         let i = at as usize / 4;
         if i < WORDS {
@@ -71,7 +72,7 @@ impl ConfigSpace {
 /// How far up in its double word an access begins, in bits.
 fn shift(at: u16, width: Width) -> Result<u32, AccessError> {
     let first = at % 4;
-    if u64::from(first) + width.bytes() > 4 {
+    if u64::from(first).saturating_add(width.bytes()) > 4 {
         return Err(AccessError::Width);
     }
     Ok(8 * u32::from(first))
