@@ -1,4 +1,12 @@
 //! Operands in memory: translated once, then read and written in RAM or on the bus.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "an operand of eight bytes at most, and the parts of it in two pages"
+)]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "parts and widths are of eight bytes at most"
+)]
 
 use crate::error::Error;
 use crate::linear::{advance, linear};

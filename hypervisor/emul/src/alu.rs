@@ -2,6 +2,10 @@
 //!
 //! Flags that the manual leaves undefined: AF is cleared by AND, OR, XOR and TEST, and BT leaves all but CF
 //! alone, as processors do.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "widths are of one to eight bytes, and 128 bits hold a sum of two of 64"
+)]
 
 use crate::operation::{Arithmetic, BitAction, Unary};
 use spec::Width;

@@ -33,6 +33,10 @@ impl Cache {
     /// # Errors
     /// As for [`fetch`]; #GP also for what runs past the limit of CS or is longer than an instruction may be, and
     /// [`Error::Unsupported`].
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the remainder by the number of lines"
+    )]
     pub fn fetch(&mut self, cpu: &CpuState, mem: &impl GuestMem) -> Result<Operation, Error> {
         let bitness = Bitness::of(cpu);
         // Fibonacci hashing: the top bits of the product depend on all bits of RIP.
@@ -53,6 +57,10 @@ impl Cache {
 }
 
 impl Line {
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "an instruction has 15 bytes at most"
+    )]
     fn new(code: &Code, bitness: Bitness, operation: Operation) -> Self {
         let mask = (1 << (8 * u32::from(operation.length))) - 1;
         Self {

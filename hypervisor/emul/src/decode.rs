@@ -201,8 +201,8 @@ fn register(reg: Reg) -> Option<Register> {
         // In the order AL CL DL BL, AH CH DH BH, SPL BPL SIL DIL, R8L to R15L.
         return match n {
             0..4 => make(n, Width::B1, false),
-            4..8 => make(n - 4, Width::B1, true),
-            _ => make(n - 4, Width::B1, false),
+            4..8 => make(n.wrapping_sub(4), Width::B1, true),
+            _ => make(n.wrapping_sub(4), Width::B1, false),
         };
     }
     let runs = [

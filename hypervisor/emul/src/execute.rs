@@ -237,6 +237,7 @@ impl<M: GuestMem, B: Bus> Machine<'_, M, B> {
 
     /// For BT and its kin: how far on the element lies that holds the bit, and which bit of it. A register counts
     /// bits from the operand on, both ways; a constant stays within the operand (SDM vol. 2, BT).
+    #[expect(clippy::arithmetic_side_effects, reason = "a width has 8 to 64 bits")]
     fn bit_offset(&self, op: &Operation) -> (u64, u64) {
         let bits = 8 * op.width.bytes();
         match (op.kind, op.source) {

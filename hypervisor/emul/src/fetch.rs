@@ -1,4 +1,12 @@
 //! The one copy of the instruction.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "an instruction has 15 bytes at most, and lies in two pages"
+)]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "lengths of 15 at most, and three words hold 16 bytes from any of the first eight on"
+)]
 
 use crate::error::Error;
 use crate::linear::{advance, code};

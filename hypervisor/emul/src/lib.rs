@@ -9,6 +9,21 @@
 //! Three steps, apart from one another: [`fetch`] copies bytes, [`decode()`] turns them into a plain
 //! [`Operation`], [`execute`] carries that out. [`Cache`] makes the second cheap for an instruction that comes again.
 #![no_std]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 extern crate alloc;
 #[cfg(test)]

@@ -1,4 +1,8 @@
 //! From segment and offset to linear addresses, with the checks that come before paging.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "an access has one byte at least, and pages have 4096"
+)]
 
 use crate::error::Fault;
 use crate::walk::Intent;

@@ -92,7 +92,7 @@ pub fn run_string_port(
         if !access.repeated {
             return Ok(Progress::Finished);
         }
-        set(gprs, counter, left - 1);
+        set(gprs, counter, left.wrapping_sub(1));
     }
     Ok(if get(gprs, counter) == 0 {
         Progress::Finished

@@ -50,7 +50,7 @@ pub(crate) fn string<M: GuestMem, B: Bus>(
             Err(error) if n == 0 => return Err(error),
             Err(_) => return Ok(false),
         }
-        set(machine.gprs, counter, left - 1);
+        set(machine.gprs, counter, left.wrapping_sub(1));
         let is_equal = machine.rflags & Rflags::ZF.bits() != 0;
         if compares && is_equal != (op.repeat == Repeat::WhileEqual) {
             return Ok(true);

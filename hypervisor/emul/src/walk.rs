@@ -4,6 +4,10 @@
 //! from the registers that a load of CR3 filled; address bits past the physical-address width are not taken
 //! for reserved but lead outside memory; protection keys are not asked (the processor asked them before it
 //! reported the access).
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "shifts of 12 to 48 bits, and parts of entries that do not overlap"
+)]
 
 mod mark;
 

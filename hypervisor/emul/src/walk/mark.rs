@@ -1,4 +1,9 @@
 //! Setting accessed and dirty flags.
+#![expect(clippy::arithmetic_side_effects, reason = "five steps at most")]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "five steps at most, as `follow` goes"
+)]
 
 use super::{BITS32, Intent, WalkError, Walker};
 use seam::{AccessError, GuestMem};
