@@ -67,6 +67,10 @@ impl Bins {
     }
 
     /// Puts each where it fits, first-fit decreasing, and gives those back that fit nowhere.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "128 bits hold a product of two of 64"
+    )]
     pub(crate) fn fill(&mut self, mut all: Vec<(Vcpu, Reservation)>) -> Vec<(Vcpu, Reservation)> {
         let overhead = self.overhead;
         // budget / period, the largest first, compared without a fraction.
@@ -149,7 +153,9 @@ impl Bin {
         let sum = self.reserved.saturating_add(part(more, overhead));
         // Each part is rounded up by less than one. Only near the whole this does not tell, and the exact sum, which
         // costs more with each demand, must.
-        let least = sum.saturating_sub(self.demands.len() as u64 + 1);
+        let least = sum
+            .saturating_sub(self.demands.len() as u64)
+            .saturating_add(1);
         let exact = || {
             let demands = &self.with(more);
             Sum { demands, overhead }.fits()
@@ -185,6 +191,10 @@ impl Bin {
 }
 
 /// The part of [`WHOLE`] that one takes, rounded up.
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "128 bits hold a product of two of 64"
+)]
 fn part(demand: Demand, overhead: u64) -> u64 {
     let cost = u128::from(demand.budget.saturating_add(overhead)) * u128::from(WHOLE);
     let part = cost.div_ceil(u128::from(demand.period.max(1)));

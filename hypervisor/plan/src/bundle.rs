@@ -187,9 +187,12 @@ impl Handover {
             .ok_or(BundleError::Layout)?;
         let header = postcard::to_slice(self, rest).map_err(|_| BundleError::Layout)?;
         let len = u32::try_from(header.len()).map_err(|_| BundleError::Layout)?;
-        prefix[..8].copy_from_slice(&MAGIC);
-        prefix[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        prefix[12..].copy_from_slice(&len.to_le_bytes());
+        let words = [VERSION.to_le_bytes(), len.to_le_bytes()];
+        let start = MAGIC.iter().chain(words.as_flattened());
+        prefix
+            .iter_mut()
+            .zip(start)
+            .for_each(|(to, from)| *to = *from);
         Ok(())
     }
 }
@@ -246,8 +249,9 @@ impl<'b> Bundle<'b> {
         }
         for (i, file) in handover.files.iter().enumerate() {
             let place = file.range(bytes.len()).ok_or(BundleError::File(i))?;
-            let known = handover.files[..i].iter().any(|f| f.path == file.path);
-            if known || place.start < PREFIX + header.len() {
+            let mut before = handover.files.iter().take(i);
+            let known = before.any(|f| f.path == file.path);
+            if known || place.start < PREFIX.saturating_add(header.len()) {
                 return Err(BundleError::File(i));
             }
         }

@@ -78,7 +78,11 @@ impl Claims {
     /// Holds what is asked of memory against what there is.
     pub(crate) fn judge_memory(&self, has: u64, findings: &mut Findings) {
         // Whole steps only: a VM can have no part of one.
-        memory(&self.memory, has - has % MEMORY_STEP, findings);
+        memory(
+            &self.memory,
+            has.saturating_sub(has % MEMORY_STEP),
+            findings,
+        );
     }
 }
 
@@ -138,7 +142,7 @@ fn sum(asked: &[Spanned<u64>]) -> String {
         .iter()
         .map(|asked| Bytes(*asked.get_ref()).to_string());
     match asked.len() {
-        1 => amounts.collect::<String>() + " for the VMs above",
+        1 => format!("{} for the VMs above", amounts.collect::<String>()),
         2..=SHOWN => {
             let parts: Vec<_> = amounts.collect();
             format!("({}) for the VMs above", parts.join(" + "))

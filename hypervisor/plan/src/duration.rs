@@ -81,7 +81,7 @@ fn decimal(whole: &str, fraction: &str, size: u64) -> Option<u64> {
     let part = fraction.parse::<u64>().ok()?.checked_mul(size)?;
     let whole = whole.parse::<u64>().ok()?.checked_mul(size)?;
     part.is_multiple_of(scale).then_some(())?;
-    whole.checked_add(part / scale)
+    whole.checked_add(part.checked_div(scale)?)
 }
 
 /// The duration that a value is, within `range`; `example` is a line that would be right.

@@ -1,4 +1,8 @@
 //! Cuts the lines that a finding shows out of the text, in a form that any console can print.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "places in a text that is in memory"
+)]
 
 use alloc::string::String;
 use core::fmt::{self, Write};

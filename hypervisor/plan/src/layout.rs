@@ -14,7 +14,7 @@ pub const HOLE: Range<u64> = 0xa_0000..0x10_0000;
 #[must_use]
 pub fn ram(memory: u64) -> [Range<u64>; 3] {
     let low = memory.min(LOW_RAM_LIMIT);
-    let high = memory - low;
+    let high = memory.saturating_sub(low);
     [
         0..HOLE.start.min(low),
         HOLE.end..low.max(HOLE.end),

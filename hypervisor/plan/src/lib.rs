@@ -1,6 +1,21 @@
 //! Config text to a validated [`Plan`], or a refusal with its place in the file and its mend; and the
 //! [`bundle`] in which `boot` hands the plan and the files that it names to the hypervisor.
 #![no_std]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 extern crate alloc;
 

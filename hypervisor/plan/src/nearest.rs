@@ -26,6 +26,11 @@ pub(crate) fn nearest<'a>(word: &str, words: &[&'a str]) -> Option<&'a str> {
 
 /// Least number of insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`: the
 /// optimal string alignment distance. (`strsim` has it too, but needs `std`.)
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "rows of one more than `b` has, for words of 64 letters at most"
+)]
 fn distance(a: &[u8], b: &[u8]) -> usize {
     // Rows of the table for the last two bytes of `a` and the present one.
     let mut before: Vec<usize> = vec![0; b.len() + 1];

@@ -202,13 +202,13 @@ fn no_core(
     let mut note = counted(u64::from(named), "core");
     for (count, what) in [(dedicated, "dedicated"), (tables, "with a table")] {
         if count > 0 {
-            note += &format!(" - {count} {what}");
+            note.push_str(&format!(" - {count} {what}"));
         }
     }
     findings.add(
         Finding::new("no core is left for this VM", at)
             .label(label)
-            .note(note + " = none left")
+            .note(format!("{note} = none left"))
             .mend(match (dedicated, tables, reserves) {
                 (_, 0, _) => "leave `cores` out of another VM, or name fewer",
                 (0, _, None) => "use fewer tables, or let the pool have what one leaves: `spare = \"pool\"`",

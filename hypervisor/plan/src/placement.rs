@@ -116,7 +116,7 @@ impl Plan {
                 Some(core) => loads
                     .iter_mut()
                     .filter(|load| load.0 == *core)
-                    .for_each(|load| load.1 += u64::from(weight)),
+                    .for_each(|load| load.1 = load.1.saturating_add(weight.into())),
                 None if share.reservation.is_none() => movable.push((vcpu, u64::from(weight))),
                 None => {}
             }
@@ -125,11 +125,12 @@ impl Plan {
         for (vcpu, weight) in movable {
             // weights / left, compared without a fraction; `min_by` takes the first of several.
             let least = loads.iter_mut().min_by(|a, b| {
-                let times = |a: u64, b: u64| u128::from(a) * u128::from(b);
-                times(a.1 + weight, b.2).cmp(&times(b.1 + weight, a.2))
+                let times =
+                    |a: u64, b: u64| u128::from(a.saturating_add(weight)).saturating_mul(b.into());
+                times(a.1, b.2).cmp(&times(b.1, a.2))
             });
             if let Some((core, weights, _)) = least {
-                *weights += weight;
+                *weights = weights.saturating_add(weight);
                 seats.insert(vcpu, *core);
             }
         }

@@ -55,13 +55,13 @@ impl Refusal {
                 .render(&[finding.group(&self.file, &self.text)])
                 .lines()
             {
-                out += line.trim_end();
+                out.push_str(line.trim_end());
                 out.push('\n');
             }
             out.push('\n');
         }
         if let Some(more @ 1..) = self.findings.len().checked_sub(SHOWN) {
-            out += &format!("and {more} more\n\n");
+            out.push_str(&format!("and {more} more\n\n"));
         }
         out.pop();
         out

@@ -34,7 +34,8 @@ impl Reservation {
             return Err(format!("a budget is {} or more.", Nanos(LEAST)));
         }
         if self.budget > self.period {
-            let percent = u128::from(self.budget) * 100 / u128::from(self.period);
+            let percent = u128::from(self.budget).saturating_mul(100);
+            let percent = percent.checked_div(self.period.into()).unwrap_or(0);
             return Err(format!(
                 "a budget of {budget} is above its period of {period}: {percent} % of a core."
             ));
@@ -129,7 +130,7 @@ fn reservation(
             period: every,
         });
     }
-    let percent = asked.saturating_mul(100) / every;
+    let percent = asked.saturating_mul(100).checked_div(every).unwrap_or(0);
     Err(findings.add(
         Finding::new("the budget is above its period", budget.span())
             .label(format!("{} of every {}", Nanos(asked), Nanos(every)))

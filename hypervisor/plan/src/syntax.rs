@@ -15,7 +15,8 @@ pub(crate) fn findings(text: &str, root: &DeTable<'_>, errors: &[Error]) -> Vec<
         let at = error.span().unwrap_or(0..0);
         if findings.is_empty() || at.start >= end_of_line {
             let rest = text.get(at.start..).unwrap_or("");
-            end_of_line = at.start + rest.find('\n').map_or(rest.len(), |newline| newline + 1);
+            let rest = rest.split_inclusive('\n').next().map_or(0, str::len);
+            end_of_line = at.start.saturating_add(rest);
             findings.push(finding(text, root, error.message(), at));
         }
     }

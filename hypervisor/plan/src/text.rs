@@ -21,7 +21,7 @@ pub fn text<'a>(bytes: &'a [u8], file_name: &str) -> Result<&'a str, Refusal> {
         Err(error) => {
             let at = error.valid_up_to();
             let bad = bytes.get(at).copied().unwrap_or(0);
-            let finding = Finding::new("the file is not UTF-8 text", at..at + 1)
+            let finding = Finding::new("the file is not UTF-8 text", at..at.saturating_add(1))
                 .label(format!("the byte {bad:#04x} does not belong here"))
                 .mend("save the file as plain text in UTF-8");
             // The lossy text is the file up to the first bad byte, so `at` is the same place in both.

@@ -21,7 +21,7 @@ impl fmt::Display for Bytes {
             .iter()
             .find(|(_, size)| self.0 >= *size && self.0.is_multiple_of(*size))
         {
-            Some((unit, size)) => write!(f, "{} {unit}", self.0 / size),
+            Some((unit, size)) => write!(f, "{} {unit}", self.0.checked_div(*size).unwrap_or(0)),
             None => write!(f, "{} bytes", self.0),
         }
     }
@@ -35,7 +35,8 @@ pub(crate) struct Wrong {
 
 /// Bytes in an amount such as `256 MiB`.
 pub(crate) fn amount(text: &str) -> Result<u64, Wrong> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let digits = text.find(|c: char| !c.is_ascii_digit());
+    let digits = digits.unwrap_or(text.len());
     let (number, rest) = text.split_at(digits);
     let unit = rest.strip_prefix(' ').unwrap_or(rest);
     let wrong = |what| Wrong { what, mend: None };
@@ -102,7 +103,7 @@ fn decimal(whole: &str, fraction: &str, size: u64) -> Option<u64> {
         .parse::<u64>()
         .ok()?
         .checked_mul(size)?
-        .checked_add(part / scale)?;
+        .checked_add(part.checked_div(scale)?)?;
     (part.is_multiple_of(scale) && bytes.is_multiple_of(1 << 10)).then_some(bytes)
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Window {
 impl Window {
     /// At most twice the longest duration that is taken.
     fn end(&self) -> u64 {
-        self.at + self.length
+        self.at.saturating_add(self.length)
     }
 }
 
@@ -167,7 +167,7 @@ fn beyond(window: &Window, frame: &Spanned<u64>, findings: &mut Findings) -> Ref
 
 fn overlap(first: &Window, second: &Window, findings: &mut Findings) -> Refused {
     let (end, begin) = (Nanos(first.end()), Nanos(second.at));
-    let room = second.at - first.at;
+    let room = second.at.saturating_sub(first.at);
     findings.add(
         Finding::new("two windows overlap", second.place.clone())
             .label(format!("begins at {begin}"))
