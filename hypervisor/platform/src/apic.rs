@@ -28,6 +28,10 @@ impl Grant {
     }
 }
 
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "256 registers from 0x800 on"
+)]
 const fn x2apic(number: u8) -> Msr {
     Msr(X2APIC_FIRST.0 + number as u32)
 }

@@ -85,6 +85,11 @@ pub struct CpuidPolicy {
 impl CpuidPolicy {
     /// Asks `host` (leaf, subleaf) for all that is passed on, and computes the rest.
     #[must_use]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "a constant table, whose answers ANSWERS counts"
+    )]
     pub fn new(host: &dyn Fn(u32, u32) -> Registers, facts: Facts) -> Self {
         let source = derive::Source::new(host, facts);
         let mut policy = Self {
@@ -179,7 +184,7 @@ impl CpuidPolicy {
         if n >= u32::from(slot.count) {
             return [0; 4];
         }
-        let i = usize::from(slot.first) + n as usize;
+        let i = usize::from(slot.first).saturating_add(n as usize);
         self.answers.get(i).copied().unwrap_or_default()
     }
 
@@ -199,6 +204,10 @@ impl CpuidPolicy {
     }
 
     /// Bytes of an XSAVE area for the states in `xcr0`.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a constant index into a table by leaf"
+    )]
     fn xsave_size(&self, xcr0: u64, compacted: bool) -> u32 {
         let slot = self.basic[leaf::XSTATE as usize];
         derive::xsave_size(|n| self.stored(slot, n), xcr0 & self.xcr0.bits(), compacted)
@@ -231,6 +240,10 @@ impl CpuidPolicy {
 
     /// Leaf 0xd, subleaf 1, EAX, as shown.
     #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a constant index into a table by leaf"
+    )]
     pub fn xstate_features(&self) -> LeafDSub1Eax {
         let slot = self.basic[leaf::XSTATE as usize];
         LeafDSub1Eax::from_bits_retain(self.stored(slot, 1)[EAX])
@@ -292,6 +305,7 @@ const fn signature(max: u32, s: [u8; 12]) -> Registers {
     ]
 }
 
+#[expect(clippy::panic, reason = "met by the compiler")]
 const fn number(text: &str) -> u32 {
     match u32::from_str_radix(text, 10) {
         Ok(n) => n,

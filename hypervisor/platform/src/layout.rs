@@ -112,7 +112,9 @@ impl MemoryMap {
             len: end.0.saturating_sub(start.0),
             kind,
         };
-        let top = Gpa(RAM_ABOVE_4G.0 + self.memory.saturating_sub(DEVICE_HOLE.0));
+        let top = Gpa(RAM_ABOVE_4G
+            .0
+            .saturating_add(self.memory.saturating_sub(DEVICE_HOLE.0)));
         let mut map = alloc::vec![
             between(Gpa(0), LOW_RAM_END, E820Kind::Ram),
             between(ACPI_AREA, HIGH_RAM, E820Kind::Reserved),
@@ -131,7 +133,7 @@ impl MemoryMap {
         for range in self.e820() {
             match out.last_mut() {
                 Some((start, len)) if start.checked_add(*len) == Some(range.start) => {
-                    *len += range.len
+                    *len = len.saturating_add(range.len)
                 }
                 _ => out.push((range.start, range.len)),
             }

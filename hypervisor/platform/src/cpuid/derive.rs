@@ -16,7 +16,9 @@ pub(super) struct Crystal {
 
 impl Crystal {
     fn of(tsc_hz: u64) -> Self {
-        let beyond = (u64::BITS - tsc_hz.leading_zeros()).saturating_sub(u32::BITS);
+        let beyond = u64::BITS
+            .saturating_sub(tsc_hz.leading_zeros())
+            .saturating_sub(u32::BITS);
         // The ratio must fit 32 bits as well: it would not from 2^63 Hz on.
         let shift = beyond.min(31);
         Self {
@@ -88,6 +90,7 @@ impl<'a> Source<'a> {
         }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "four registers each")]
     fn masked(&self, leaf: u32, subleaf: u32, allow: Registers, force: Registers) -> Registers {
         let host = self.host(leaf, subleaf);
         let useless = self.useless(leaf, subleaf);
@@ -102,7 +105,9 @@ impl<'a> Source<'a> {
         let avx512 = self.xcr0.contains(Xcr0::AVX512);
         let mut hide = |register: usize, condition: bool, bits: u32| {
             if condition {
-                r[register] |= bits;
+                for (_, r) in r.iter_mut().enumerate().filter(|(n, _)| *n == register) {
+                    *r |= bits;
+                }
             }
         };
         match (leaf, subleaf) {
@@ -190,7 +195,7 @@ pub(super) fn caches(s: &Source<'_>, subleaf: u32) -> Registers {
         return [0; 4];
     }
     // EAX 25:14: ids that share the cache, less one; 31:26: cores in the package, less one.
-    let others = (1u32 << s.id_bits()) - 1;
+    let others = (1_u32 << s.id_bits()).wrapping_sub(1);
     let level = eax >> 5 & 7;
     let sharing = if level >= 3 { others } else { 0 };
     [

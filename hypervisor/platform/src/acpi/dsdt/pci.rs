@@ -19,7 +19,7 @@ pub(super) fn root(aml: &mut dyn AmlSink) {
         AddressSpaceCacheable::NotCacheable,
         true,
         PCI_MEMORY.0 as u32,
-        ECAM.0 as u32 - 1,
+        (ECAM.0 as u32).saturating_sub(1),
         None,
     );
     Device::new(
