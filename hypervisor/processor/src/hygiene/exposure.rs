@@ -46,7 +46,7 @@ impl Exposures {
                 mend,
                 handled,
             });
-            self.len += 1;
+            self.len = self.len.saturating_add(1);
         }
     }
 }

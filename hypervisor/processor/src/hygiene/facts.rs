@@ -105,7 +105,11 @@ const fn signature(eax: u32) -> (u32, u32, u32) {
     let model = eax >> 4 & 0xf;
     let extended = eax >> 12 & 0xf0;
     match family {
-        0xf => (0xf + (eax >> 20 & 0xff), extended | model, eax & 0xf),
+        0xf => (
+            (eax >> 20 & 0xff).saturating_add(0xf),
+            extended | model,
+            eax & 0xf,
+        ),
         6 => (6, extended | model, eax & 0xf),
         _ => (family, model, eax & 0xf),
     }

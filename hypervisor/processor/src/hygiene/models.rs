@@ -67,12 +67,11 @@ const fn has_not(models: &'static [u32], has_not: &[Weak]) -> Row {
     }
 }
 
-const fn all(weak: &[Weak]) -> Weak {
+const fn all(mut weak: &[Weak]) -> Weak {
     let mut union = Weak::empty();
-    let mut i = 0;
-    while i < weak.len() {
-        union = union.union(weak[i]);
-        i += 1;
+    while let [first, rest @ ..] = weak {
+        union = union.union(*first);
+        weak = rest;
     }
     union
 }

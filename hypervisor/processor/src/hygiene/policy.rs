@@ -58,12 +58,12 @@ fn weaknesses(facts: &Facts) -> Weak {
         (Caps::ITS_NO, Weak::ITS),
     ] {
         if facts.says(no) {
-            weak -= denied;
+            weak.remove(denied);
         }
     }
     if !facts.says(Caps::IBRS_ALL) {
         // It speaks of the return stack as enhanced IBRS leaves it.
-        weak -= Weak::PBRSB;
+        weak.remove(Weak::PBRSB);
     }
     weak
 }
@@ -116,7 +116,7 @@ fn branches(facts: &Facts, weak: Weak, hygiene: &mut Hygiene) {
     // Enhanced IBRS keeps a guest's returns out of root, but for the one that this weakness lets through
     // ("Post-barrier Return Stack Buffer Predictions").
     if enhanced && !weak.contains(Weak::PBRSB) {
-        hygiene.at_exit -= Actions::RETURN_GUARD;
+        hygiene.at_exit.remove(Actions::RETURN_GUARD);
     }
     if weak.contains(Weak::PBRSB) {
         found.add("PBRSB", true, "one call and LFENCE after each exit");
