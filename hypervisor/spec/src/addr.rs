@@ -35,14 +35,14 @@ macro_rules! address {
             #[inline]
             #[must_use]
             pub const fn is_aligned(self, align: u64) -> bool {
-                self.0 & (align - 1) == 0
+                self.0 & align.wrapping_sub(1) == 0
             }
 
             /// The start of the `align`-sized block that holds this address; `align` is a power of two.
             #[inline]
             #[must_use]
             pub const fn align_down(self, align: u64) -> Self {
-                Self(self.0 & !(align - 1))
+                Self(self.0 & !align.wrapping_sub(1))
             }
         }
 
@@ -138,6 +138,7 @@ impl Width {
     /// The value with all bits of this width set: what an absent register reads as.
     #[inline]
     #[must_use]
+    #[expect(clippy::arithmetic_side_effects, reason = "1 to 8 bytes")]
     pub const fn ones(self) -> u64 {
         u64::MAX >> (64 - 8 * self.bytes())
     }

@@ -239,6 +239,10 @@ impl Gpr {
     /// The register of an encoded number, of which the low four bits count.
     #[inline]
     #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "four bits number sixteen registers"
+    )]
     pub const fn from_number(n: u8) -> Gpr {
         Self::ALL[(n & 15) as usize]
     }
@@ -264,12 +268,14 @@ impl Gprs {
     /// The full 64 bits of a register.
     #[inline]
     #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "sixteen registers")]
     pub const fn get(&self, r: Gpr) -> u64 {
         self.0[r as usize]
     }
 
     /// Sets the full 64 bits of a register.
     #[inline]
+    #[expect(clippy::indexing_slicing, reason = "sixteen registers")]
     pub const fn set(&mut self, r: Gpr, value: u64) {
         self.0[r as usize] = value;
     }

@@ -6,6 +6,21 @@
 //! 325462-083 and later; ACPI 6.5; UEFI 2.10; PCI Express Base Specification 5.0; Linux
 //! `Documentation/arch/x86/boot.rst`; Multiboot Specification 0.6.96; Xen 4.20's public headers.
 #![no_std]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 pub mod acpi_pm;
 pub mod addr;

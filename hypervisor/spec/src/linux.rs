@@ -150,6 +150,7 @@ pub struct BootParams {
     pub edd_to_end: [u8; 0x330],
 }
 
+#[expect(clippy::arithmetic_side_effects, reason = "met by the compiler")]
 const _: () = {
     assert!(size_of::<E820Entry>() == 20);
     assert!(offset_of!(SetupHeader, boot_flag) + SetupHeader::OFFSET == 0x1fe);

@@ -145,7 +145,7 @@ pub struct MapEntry {
 impl From<MemoryRange> for MapEntry {
     fn from(r: MemoryRange) -> Self {
         Self {
-            size: (size_of::<Self>() - size_of::<u32>()) as u32,
+            size: size_of::<Self>().saturating_sub(size_of::<u32>()) as u32,
             base_addr: r.start.0,
             length: r.len,
             kind: r.kind as u32,

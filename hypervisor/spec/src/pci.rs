@@ -83,7 +83,7 @@ pub struct DeviceFunction(pub u8);
 pub const fn ecam(offset: u32) -> (DeviceFunction, u16) {
     (
         DeviceFunction((offset >> 12) as u8),
-        (offset & (CONFIG_SIZE as u32 - 1)) as u16,
+        (offset & (CONFIG_SIZE as u32).wrapping_sub(1)) as u16,
     )
 }
 

@@ -34,6 +34,10 @@ pub struct Hz(pub u64);
 impl Hz {
     /// Nanoseconds that `t` lasts at this frequency; at most `u64::MAX`, and zero for a frequency of zero.
     #[must_use]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "128 bits hold the product, and the divisor is not zero"
+    )]
     pub fn nanos(self, t: Ticks) -> u64 {
         if self.0 == 0 {
             return 0;
@@ -43,6 +47,7 @@ impl Hz {
 
     /// Ticks of this frequency in `nanos` nanoseconds; at most `u64::MAX`.
     #[must_use]
+    #[expect(clippy::arithmetic_side_effects, reason = "128 bits hold the product")]
     pub fn ticks(self, nanos: u64) -> Ticks {
         Ticks(
             u64::try_from(u128::from(nanos) * u128::from(self.0) / 1_000_000_000)
@@ -83,7 +88,7 @@ impl fmt::Display for Nanos {
         let unit = Self::UNITS.iter().find(|(_, size)| fits(size));
         let (unit, size) = unit.unwrap_or(&("ms", 1));
         let space = if f.alternate() { "" } else { " " };
-        write!(f, "{}{space}{unit}", self.0 / size)
+        write!(f, "{}{space}{unit}", self.0.checked_div(*size).unwrap_or(0))
     }
 }
 

@@ -343,6 +343,10 @@ pub struct SegmentFields {
 /// The fields of the guest segment register of number `n`: ES, CS, SS, DS, FS, GS, LDTR, TR are 0 to 7, of which
 /// the low three bits count. The manual's encodings of the four groups run in this order.
 #[must_use]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "eight registers, whose fields' numbers the manual has in a row"
+)]
 pub const fn segment(n: usize) -> SegmentFields {
     let step = 2 * (n & 7) as u32;
     SegmentFields {

@@ -103,7 +103,7 @@ impl VmxMisc {
     pub const fn supports_activity(self, state: u32) -> bool {
         match state {
             0 => true,
-            1..=3 => self.0 & (1 << (5 + state)) != 0,
+            1..=3 => (self.0 >> state) & (1 << 5) != 0,
             _ => false,
         }
     }
