@@ -1,4 +1,12 @@
 //! Which physical memory is free: ranges, sorted and merged.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "`add` takes only ranges that end below 2^64, which are disjoint; 256 of them at most"
+)]
+#![expect(
+    clippy::indexing_slicing,
+    reason = "`count` is the number of ranges in the table, and places are found among them"
+)]
 
 use spec::{Hpa, PAGE_SIZE};
 

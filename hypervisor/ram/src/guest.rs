@@ -53,6 +53,11 @@ impl GuestRam {
     /// Adds a slot. `false`, and nothing added, if it overlaps another in guest or host memory, wraps, is empty
     /// or not of whole pages, or there are too many.
     #[must_use]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "slots end below 2^64, as this finds; there is room for one more"
+    )]
     pub fn add(&mut self, slot: Slot) -> bool {
         let (Some(g_end), Some(h_end)) = (
             slot.gpa.checked_add(slot.host.len),
@@ -87,6 +92,10 @@ impl GuestRam {
     }
 
     /// Zeroes the next `len` bytes, or less at the end of a range; `false` once all is zeroed. The guest must not run meanwhile.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "what is done lies in a slot, which ends below 2^64"
+    )]
     pub fn scrub(&self, done: &mut Scrub, len: u64) -> bool {
         while let Some(slot) = self.slots().get(done.slots) {
             let left = slot.host.len.saturating_sub(done.bytes);
@@ -108,6 +117,10 @@ impl GuestRam {
 
     /// Host address of `gpa`, and the bytes from there to the end of its slot.
     #[inline]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "the offset is less than the slot's length, and slots end below 2^64"
+    )]
     fn host(&self, gpa: Gpa) -> Option<(Hpa, u64)> {
         self.slots().iter().find_map(|s| {
             // One comparison: below the slot, the difference wraps to more than any length.
@@ -118,6 +131,10 @@ impl GuestRam {
 
     /// Calls `f` with each piece of host memory behind `len` bytes at `gpa` and its offset in the range, after
     /// checking that there is memory behind all of it.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "the range ends below 2^64, as is looked at first, and no piece is longer than what is left"
+    )]
     fn pieces(
         &self,
         gpa: Gpa,
@@ -162,7 +179,7 @@ impl GuestMem for GuestRam {
     fn read_into(&self, gpa: Gpa, into: &mut [u8]) -> Result<(), AccessError> {
         let len = into.len() as u64;
         self.pieces(gpa, len, |host, at, n| {
-            let part = into.get_mut(at as usize..(at + n) as usize)?;
+            let part = into.get_mut(at as usize..at.checked_add(n)? as usize)?;
             self.window.read(host, part)
         })
     }
@@ -170,18 +187,19 @@ impl GuestMem for GuestRam {
     fn write_from(&self, gpa: Gpa, from: &[u8]) -> Result<(), AccessError> {
         self.pieces(gpa, from.len() as u64, |host, at, n| {
             self.window
-                .write(host, from.get(at as usize..(at + n) as usize)?)
+                .write(host, from.get(at as usize..at.checked_add(n)? as usize)?)
         })
     }
 
     fn zero(&self, gpa: Gpa, len: u64) -> Result<(), AccessError> {
         const ZEROES: [u8; 512] = [0; 512];
         self.pieces(gpa, len, |host, _, n| {
-            let mut done = 0;
-            while done < n {
-                let part = ZEROES.get(..(n - done).min(512) as usize)?;
-                self.window.write(Hpa(host.0 + done), part)?;
-                done += part.len() as u64;
+            let (mut host, mut left) = (host, n);
+            while left > 0 {
+                let part = ZEROES.get(..left.min(512) as usize)?;
+                self.window.write(host, part)?;
+                host = host.checked_add(part.len() as u64)?;
+                left = left.saturating_sub(part.len() as u64);
             }
             Some(())
         })

@@ -40,14 +40,16 @@ impl TableMem for FrameTables<'_> {
     }
 
     fn read(&self, frame: Hpa, index: usize) -> u64 {
-        self.window
-            .load(Hpa(frame.0 + 8 * (index as u64 & 511)))
-            .unwrap_or(0)
+        self.window.load(word(frame, index)).unwrap_or(0)
     }
 
     fn write(&mut self, frame: Hpa, index: usize, entry: u64) {
-        let _ = self
-            .window
-            .store(Hpa(frame.0 + 8 * (index as u64 & 511)), entry);
+        let _ = self.window.store(word(frame, index), entry);
     }
+}
+
+/// A word of a frame.
+const fn word(frame: Hpa, index: usize) -> Hpa {
+    // A frame's low twelve bits are zero.
+    Hpa(frame.0 | ((index as u64 & 511) << 3))
 }

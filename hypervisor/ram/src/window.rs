@@ -1,6 +1,10 @@
 //! The window: all of RAM, mapped at one offset.
 // UNSAFETY: turns host-physical addresses into pointers; every access to physical memory goes through here.
 #![allow(unsafe_code)]
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "each access first finds that its bytes are in the window, which ends below 2^64"
+)]
 
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 use spec::{Hpa, PAGE_SIZE};
