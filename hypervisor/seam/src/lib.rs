@@ -3,6 +3,21 @@
 //! Logic crates take these as type parameters, so that each is tested on the host with plain values. Time is not
 //! a trait: whoever calls a chip hands it `now`, read once per exit.
 #![no_std]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 use spec::{Gpa, Hpa, Vector};
 
