@@ -7,7 +7,7 @@ use crate::screen;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use linked_list_allocator::LockedHeap;
-use paging::{Entry, Format, Hva, Level, Long, Rights, Tables};
+use paging::{Entry, Format, Hva, Level, Long, Rights, Stacks, Tables};
 use plan::bundle::MemorySpan;
 use ram::{FrameTables, Frames, Window};
 use seam::TableMem;
@@ -84,7 +84,7 @@ pub(crate) struct AddressSpace {
     tables: Tables<Long, FrameTables<'static>>,
     memory: FrameTables<'static>,
     devices: u64,
-    stacks: u64,
+    stacks: Stacks,
 }
 
 type Made<T> = Result<T, paging::Error<Hva>>;
@@ -146,7 +146,7 @@ impl AddressSpace {
             tables,
             memory,
             devices: DEVICES,
-            stacks: STACKS,
+            stacks: Stacks::from(Hva(STACKS)),
         })
     }
 
@@ -172,15 +172,8 @@ impl AddressSpace {
     /// # Errors
     /// Frames ran out.
     pub(crate) fn stack(&mut self, pages: u64) -> Made<u64> {
-        let mut at = self.stacks + PAGE_SIZE;
-        for _ in 0..pages {
-            let frame = self.memory.alloc().ok_or(paging::Error::Frames)?;
-            self.tables
-                .map(Hva(at), frame, PAGE_SIZE, Rights::RW, MemoryType::WriteBack)?;
-            at += PAGE_SIZE;
-        }
-        self.stacks = at;
-        Ok(at)
+        let mut memory = self.memory;
+        self.stacks.add(&mut self.tables, pages, || memory.alloc())
     }
 
     /// Makes tables for calls of the firmware: its runtime memory one to one, and all that we have mapped.

@@ -1,4 +1,8 @@
 //! The changes of the tables, each in two passes: one that counts and checks, one that writes and cannot fail.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "addresses of 48 bits and host-physical ones below 2^52, which `map` and `range` have checked"
+)]
 
 use crate::format::{Address, Entry, Format, Level};
 use crate::reserve::Reserve;

@@ -1,4 +1,5 @@
 //! What a table entry means: the part in which EPT, NPT and the processor's own tables differ.
+#![expect(clippy::arithmetic_side_effects, reason = "levels are 1 to 4")]
 
 use spec::{Gpa, Hpa, memory_type::MemoryType};
 

@@ -1,4 +1,8 @@
 //! Four levels of tables.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "addresses of 48 bits and host-physical ones below 2^52, which `map` and `range` have checked"
+)]
 
 use crate::format::{Address, Entry, Format, Level, REACH, Rights};
 use crate::reserve::Reserve;

@@ -3,3 +3,4 @@
 mod entries;
 mod frames;
 mod model;
+mod stacks;
