@@ -60,7 +60,7 @@ impl Escape {
             (Escape::Control { number, ended }, 0x20..0x40) => {
                 let digit = byte.is_ascii_digit() && !ended;
                 let number = if digit {
-                    let digit = u16::from(byte - b'0');
+                    let digit = u16::from(byte.wrapping_sub(b'0'));
                     number.saturating_mul(10).saturating_add(digit)
                 } else {
                     number

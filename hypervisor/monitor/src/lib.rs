@@ -3,6 +3,21 @@
 //! [`mux::Mux`] is what the hypervisor serves its serial line with; [`command`] and [`render`](mod@render) are the workstation's
 //! too, so that both understand and show the same.
 #![no_std]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 extern crate alloc;
 

@@ -23,6 +23,11 @@ pub(crate) fn nearest<'a>(word: &str, words: impl Iterator<Item = &'a str>) -> O
 }
 
 /// Least number of letters put in, left out, replaced, or swapped with their neighbours, that turn `a` into `b`.
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "rows of one more than `b` has, one more than `a` has, for words of 40 letters at most"
+)]
 fn distance(a: &[u8], b: &[u8]) -> usize {
     // For each beginning of `a`, how far it is from each beginning of `b`.
     let mut rows: Vec<Vec<usize>> = Vec::with_capacity(a.len() + 1);

@@ -1,4 +1,13 @@
 //! A line editor on bytes: what is typed goes in, what the terminal shall show comes out.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "places in a line of ASCII of LONGEST bytes"
+)]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "the line is ASCII, and the cursor is in it"
+)]
 
 mod keys;
 

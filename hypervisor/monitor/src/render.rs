@@ -54,18 +54,19 @@ fn list(vms: &[VmInfo]) -> String {
         let ran = vm.uptime.0 != 0;
         let time = u128::from(vm.uptime.0);
         let on = |text: String| if ran { text } else { "-".to_owned() };
-        let per_second = u128::from(vm.exits) * u128::from(vm.tsc.0) / time.max(1);
-        let share = units::share(vm.root_ticks, time * u128::from(vm.vcpus));
+        let per_second = u128::from(vm.exits).saturating_mul(vm.tsc.0.into());
+        let per_second = per_second.checked_div(time).unwrap_or(0);
+        let share = units::share(vm.root_ticks, time.saturating_mul(vm.vcpus.into()));
         let end = match vm.state {
             VmState::Off => vm.last_end.as_deref().unwrap_or("never started"),
             _ => vm.last_end.as_deref().unwrap_or("-"),
         };
         let mut end = units::printable(end);
         if vm.crashes > 1 {
-            end += &format!(", {} crashes", vm.crashes);
+            end.push_str(&format!(", {} crashes", vm.crashes));
         }
         table.row([
-            (i + 1).to_string(),
+            i.saturating_add(1).to_string(),
             units::printable(&vm.name),
             vm.state.name().to_owned(),
             on(units::duration(vm.tsc, vm.uptime)),

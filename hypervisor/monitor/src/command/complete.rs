@@ -20,7 +20,7 @@ pub(crate) fn complete<'a, N: AsRef<str>>(line: &str, names: &'a [N]) -> (usize,
     }
     let of_vm = words.first() == Some(&"vm");
     if of_vm {
-        words = &words[1..];
+        words = words.get(1..).unwrap_or_default();
     }
     let verbs = FORMS.iter().filter(|form| form.of_vm || !of_vm);
     let mut found: Vec<&'a str> = match words {

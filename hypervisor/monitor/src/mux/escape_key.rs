@@ -12,15 +12,24 @@ impl Mux {
         match byte {
             ESCAPE if self.view != View::Monitor => return Typed::ToVm(self.chosen, ESCAPE),
             b'1'..=b'9' => {
-                let vm = usize::from(byte - b'1');
+                let vm = usize::from(byte.wrapping_sub(b'1'));
                 if vm < count {
                     self.view_one(vm);
                 } else {
-                    self.say(&format!("there is no VM {}, there are {count}", vm + 1));
+                    self.say(&format!(
+                        "there is no VM {}, there are {count}",
+                        vm.saturating_add(1)
+                    ));
                 }
             }
-            b'n' if count > 0 => self.view_one((self.chosen + 1) % count),
-            b'p' if count > 0 => self.view_one((self.chosen + count - 1) % count),
+            b'n' if count > 0 => {
+                let next = self.chosen.wrapping_add(1);
+                self.view_one(next.checked_rem(count).unwrap_or(0));
+            }
+            b'p' if count > 0 => {
+                let before = self.chosen.checked_sub(1).unwrap_or(count);
+                self.view_one(before.min(count.saturating_sub(1)));
+            }
             b'a' if count > 0 => self.view_all(),
             b'l' => return Typed::Command(Command::List),
             b'm' => self.view_monitor(),

@@ -1,4 +1,8 @@
 //! What one guest has written: held until it is shown, and, among others, put together to lines.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "numbers of bytes that are in memory"
+)]
 
 use crate::escape::{Escape, Part};
 use alloc::collections::VecDeque;

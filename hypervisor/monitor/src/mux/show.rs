@@ -41,8 +41,8 @@ impl Mux {
         let mut idle = 0;
         while idle < count && self.out.len() < ahead {
             let vm = self.turn;
-            self.turn = (vm + 1) % count;
-            idle += 1;
+            self.turn = vm.wrapping_add(1).checked_rem(count).unwrap_or(0);
+            idle = idle.saturating_add(1);
             for _ in 0..TURN {
                 let Some(byte) = self.lanes.get_mut(vm).and_then(|lane| lane.next()) else {
                     break;

@@ -97,7 +97,7 @@ fn table(vcpu: &VcpuStatistics) -> String {
             row.count.to_string(),
             row.ticks.0.to_string(),
             units::share(row.ticks, whole),
-            (row.ticks.0 / row.count.max(1)).to_string(),
+            row.ticks.0.checked_div(row.count).unwrap_or(0).to_string(),
             row.worst.0.to_string(),
             histogram(&row.histogram),
         ]);
@@ -114,7 +114,7 @@ fn histogram(buckets: &[u64]) -> String {
     ) else {
         return "-".to_owned();
     };
-    let used = &buckets[first..=last];
+    let used = buckets.get(first..=last).unwrap_or_default();
     let most = used.iter().copied().max().unwrap_or(0);
     let marks: String = used.iter().map(|count| mark(*count, most)).collect();
     // Bucket n is of durations from 2^(n-1) up to 2^n, bucket 0 of none.
@@ -127,8 +127,9 @@ fn mark(count: u64, most: u64) -> char {
     match count {
         0 => ' ',
         _ => {
-            let below = (most / count).ilog2() as usize;
-            MARKS[(below / 2).min(MARKS.len() - 1)]
+            let below = most.checked_div(count).and_then(u64::checked_ilog2);
+            let mark = MARKS.get(below.unwrap_or(0) as usize / 2);
+            *mark.unwrap_or(&'.')
         }
     }
 }

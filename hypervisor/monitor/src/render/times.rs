@@ -49,7 +49,8 @@ impl Span {
     /// A growing count as a rate.
     fn per_second(self, now: u64, before: Option<u64>) -> String {
         let grown = now.saturating_sub(before.unwrap_or(0));
-        let rate = u128::from(grown) * u128::from(self.tsc.0) / u128::from(self.length.0.max(1));
+        let rate = u128::from(grown).saturating_mul(self.tsc.0.into());
+        let rate = rate.checked_div(self.length.0.into()).unwrap_or(0);
         rate.to_string()
     }
 }

@@ -1,4 +1,8 @@
 //! Numbers as people read them.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "128 bits hold the product, and no divisor is zero"
+)]
 
 use alloc::format;
 use alloc::string::String;
@@ -67,12 +71,13 @@ pub(super) fn ranges(numbers: &[u32]) -> String {
         if !text.is_empty() {
             text.push(',');
         }
-        match more[..run].last() {
+        let (run_on, after) = more.split_at_checked(run).unwrap_or_default();
+        match run_on.last() {
             Some(last) if run > 1 => text.push_str(&format!("{first}-{last}")),
             Some(last) => text.push_str(&format!("{first},{last}")),
             None => text.push_str(&format!("{first}")),
         }
-        rest = &more[run..];
+        rest = after;
     }
     text
 }
