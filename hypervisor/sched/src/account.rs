@@ -65,6 +65,7 @@ impl Account {
 
     /// Puts the time until `at` where it belongs.
     #[inline]
+    #[expect(clippy::indexing_slicing, reason = "four states")]
     fn count(&mut self, at: u64) {
         let sum = &mut self.spells[self.state as usize];
         *sum = sum.saturating_add(at.saturating_sub(self.since));
@@ -83,6 +84,7 @@ impl Account {
 
     /// It slept, though it is said to run.
     #[inline]
+    #[expect(clippy::indexing_slicing, reason = "four states")]
     pub(crate) fn slept(&mut self, ticks: Ticks) {
         let blocked = &mut self.spells[State::Blocked as usize];
         *blocked = blocked.saturating_add(ticks.0);

@@ -9,6 +9,10 @@
 //! turn, another may run until it is past that, and then a slice: of left-over time, one with weight w waits at most
 //! a slice, for the turn that is on when it wakes, and the sum over the others, with weight v, of
 //! (slice + cost) · (v/w) + slice. Of many whose timers go off together, each 8 come a turn after those before them.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "numbers are below the capacity that the scheduler was made with"
+)]
 
 use crate::Weight;
 use crate::heap::Heap;

@@ -22,6 +22,20 @@
 //! [`Scheduler::decide`] also looks at the next windows up to the first whose vCPU is awake. At most once in 2³⁵ ticks of
 //! left-over time, all virtual times are set back: two subtractions for each vCPU.
 #![no_std]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 extern crate alloc;
 #[cfg(test)]

@@ -1,4 +1,8 @@
 //! A core's cyclic table: a major frame that repeats from an origin, and windows in it (ARINC 653, partition scheduling).
+#![expect(
+    clippy::indexing_slicing,
+    reason = "remainders by the number of windows, and pairs are two"
+)]
 
 use crate::Id;
 use alloc::vec::Vec;

@@ -33,6 +33,10 @@ impl Scheduler {
     /// A vCPU that waits for left-over time, has no reservation, and would be best given to another core: the one that
     /// is furthest ahead of its share, so the last that this core would choose. Linear in those that wait.
     #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "numbers are below the capacity that the scheduler was made with"
+    )]
     pub fn movable(&self) -> Option<Id> {
         let last = self.fair.last(|id| {
             let vcpu = self.vcpus[usize::from(id)].as_ref();
