@@ -105,6 +105,7 @@ impl CoreLocal {
     }
 
     /// Notes an interrupt for the loop.
+    #[expect(clippy::indexing_slicing, reason = "two bits index four words")]
     pub fn note(&self, vector: Vector) {
         self.pending[usize::from(vector.0 >> 6)].fetch_or(1 << (vector.0 & 63), Relaxed);
     }

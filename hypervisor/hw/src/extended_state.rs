@@ -99,6 +99,10 @@ impl ExtendedState {
     }
 
     /// Goes back to the state after reset, without a new allocation.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "two fields of the legacy region's first 64 bytes"
+    )]
     pub fn reset(&mut self) {
         self.area.fill(Line([0; 64]));
         // A header of zeroes has XRSTOR initialise every component, but MXCSR, which it loads all the same (SDM vol. 1,

@@ -46,12 +46,10 @@ pub struct Segments {
 /// Called once per core, interrupts off; the stacks are mapped, large enough and nobody else's.
 pub unsafe fn install(stacks: IstStacks) -> Segments {
     let mut tss = TaskStateSegment::new();
-    for (slot, top) in [stacks.nmi, stacks.double_fault, stacks.machine_check]
-        .into_iter()
-        .enumerate()
-    {
-        tss.interrupt_stack_table[slot] = VirtAddr::new(top);
-    }
+    let [none, ..] = tss.interrupt_stack_table;
+    let [nmi, double_fault, machine_check] =
+        [stacks.nmi, stacks.double_fault, stacks.machine_check].map(VirtAddr::new);
+    tss.interrupt_stack_table = [nmi, double_fault, machine_check, none, none, none, none];
     let tss: &'static TaskStateSegment = Box::leak(Box::new(tss));
 
     let mut gdt = GlobalDescriptorTable::new();

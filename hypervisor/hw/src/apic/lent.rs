@@ -189,16 +189,19 @@ fn place(vector: Vector) -> (usize, u64) {
     (usize::from(vector.0 >> 6), 1 << (vector.0 & 63))
 }
 
+#[expect(clippy::indexing_slicing, reason = "two bits index four words")]
 fn contains(set: &VectorSet, vector: Vector) -> bool {
     let (word, bit) = place(vector);
     set[word] & bit != 0
 }
 
+#[expect(clippy::indexing_slicing, reason = "two bits index four words")]
 fn insert(set: &mut VectorSet, vector: Vector) {
     let (word, bit) = place(vector);
     set[word] |= bit;
 }
 
+#[expect(clippy::indexing_slicing, reason = "two bits index four words")]
 fn remove(set: &mut VectorSet, vector: Vector) {
     let (word, bit) = place(vector);
     set[word] &= !bit;
