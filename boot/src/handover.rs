@@ -131,12 +131,14 @@ fn bundle(
     };
     let len = handover.lay_out(files)?;
     let pages = frames::pages("the bundle", len)?;
-    let bundle = &mut pages[..len as usize];
+    let layout = plan::bundle::BundleError::Layout;
+    let bundle = pages.get_mut(..len as usize).ok_or(layout)?;
     for file in &handover.files {
         let place = file
             .range(bundle.len())
+            .and_then(|place| bundle.get_mut(place))
             .ok_or(plan::bundle::BundleError::Layout)?;
-        volume.read_into(&file.path, &mut bundle[place])?;
+        volume.read_into(&file.path, place)?;
         screen.line(format_args!("{}: {} bytes", file.path, file.len));
     }
     handover.seal(bundle)?;
@@ -174,7 +176,8 @@ fn show(vm: &plan::Vm, screen: &mut Screen) {
 fn read(volume: &mut Volume, path: &str) -> Result<&'static [u8], Failure> {
     let size = volume.size(path)?.unwrap_or(0);
     let pages = frames::pages("the hypervisor's file", size.max(PAGE_SIZE))?;
-    let file = &mut pages[..size as usize];
+    let whole = pages.get_mut(..size as usize);
+    let file = whole.ok_or(plan::bundle::BundleError::Layout)?;
     volume.read_into(path, file)?;
     Ok(file)
 }

@@ -29,6 +29,10 @@ fn kind(ty: MemoryType) -> MemoryRegionKind {
 ///
 /// Where the firmware contradicts itself, so that two descriptors overlap, neither is called usable. What finds no
 /// room in `into` is left out, and so is not memory to anybody. Allocates nothing: it runs after boot services.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "`count` slots were filled, and no more are kept than were read"
+)]
 pub fn regions<'m, 'r>(
     map: impl Iterator<Item = &'m MemoryDescriptor>,
     into: &'r mut [MemoryRegion],

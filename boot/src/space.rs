@@ -142,7 +142,8 @@ fn pieces(ram: &[(u64, u64)]) -> Vec<(u64, u64)> {
     edges.extend([FIXED_MTRRS, end]);
     edges.sort_unstable();
     edges.dedup();
-    edges.windows(2).map(|w| (w[0], w[1])).collect()
+    let ends = edges.iter().copied().skip(1);
+    edges.iter().copied().zip(ends).collect()
 }
 
 #[cfg(test)]
