@@ -26,9 +26,11 @@ impl fmt::Display for Callers {
         let word = size_of::<u64>() as u64;
         // A stack that has run over ends in the hole below it.
         let start = match memory::rights(self.from) {
-            Some(_) => self.from.next_multiple_of(word),
-            None => self.from.next_multiple_of(PAGE_SIZE),
+            Some(_) => self.from.checked_next_multiple_of(word),
+            None => self.from.checked_next_multiple_of(PAGE_SIZE),
         };
+        // A stack pointer that is none leads nowhere.
+        let start = start.unwrap_or(0);
         let mut shown = 0;
         let words = (start..start.saturating_add(PAGES * PAGE_SIZE)).step_by(size_of::<u64>());
         for at in words {

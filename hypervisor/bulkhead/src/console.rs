@@ -323,14 +323,14 @@ impl Ports {
                     .room(i)
                     .min(self.remote.as_ref().map_or(usize::MAX, |r| r.room()))
                     .min(buffer.len());
-                let taken = guest.line.take(&mut buffer[..room]);
-                if taken == 0 {
+                let taken = guest.line.take(buffer.get_mut(..room).unwrap_or_default());
+                let Some(bytes @ [_, ..]) = buffer.get(..taken) else {
                     break;
-                }
+                };
                 touched |= 1 << (i & 63);
-                mux.vm_output(i, &buffer[..taken], now);
+                mux.vm_output(i, bytes, now);
                 if let Some(remote) = self.remote.as_mut() {
-                    remote.output(i, &buffer[..taken]);
+                    remote.output(i, bytes);
                 }
                 if stop.is_some_and(|stop| stop <= hw::tsc::now()) {
                     // The next one's turn comes first the next time.

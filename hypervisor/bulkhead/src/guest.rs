@@ -247,6 +247,7 @@ impl Guest {
     }
 
     /// What others may see of a vCPU. Indices are ours; the first stands in for one that cannot be.
+    #[expect(clippy::indexing_slicing, reason = "a VM has one vCPU at least")]
     pub(crate) fn visible(&self, vcpu: u32) -> &Visible {
         // A plan gives each VM at least one.
         self.visible.get(vcpu as usize).unwrap_or(&self.visible[0])

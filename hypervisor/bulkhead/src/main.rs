@@ -4,6 +4,20 @@
 // UNSAFETY: the entry point and the steps that may be made only once, in their order.
 #![allow(unsafe_code)]
 #![no_std]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::get_unwrap,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 #![no_main]
 
 extern crate alloc;

@@ -13,7 +13,7 @@
 use crate::run::Runner;
 use crate::seat::{self, Seat};
 use crate::vcpu::{FOREVER, Vcpu};
-use crate::{lifecycle, shares, trace};
+use crate::{lifecycle, shares, stop, trace};
 use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
 use proto::trace::What;
@@ -149,11 +149,11 @@ impl Runner {
         };
         if let Err(e) = vcpu.detach() {
             // It would have to be used on two cores at once.
-            panic!("a control structure cannot be cleared: {e}");
+            stop::die(&format_args!("a control structure cannot be cleared: {e}"));
         }
         let ready = self.scheduler.is_ready(id);
         let Some(luggage) = self.scheduler.remove(id, now) else {
-            panic!("a vCPU is unknown to its scheduler");
+            stop::die(&"a vCPU is unknown to its scheduler");
         };
         self.seat
             .trace
@@ -188,7 +188,7 @@ impl Runner {
         let share = shares::of(self.machine, vcpu.guest);
         self.release();
         if let Err(e) = vcpu.attach(&self.vtx, &self.core) {
-            panic!("a control structure cannot be loaded: {e}");
+            stop::die(&format_args!("a control structure cannot be loaded: {e}"));
         }
         vcpu.moves += 1;
         *self.vcpu_mut(id) = Some(vcpu);

@@ -150,8 +150,11 @@ fn carrying(vtx: &VtX, (guest, vcpu): (&Guest, u32), may_lend: bool) -> Carrying
 
 impl Runner {
     /// The place of a vCPU, which is empty if it is not on this core.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "numbers are given out by `Guest::id`, and there is a place for each"
+    )]
     pub(crate) fn vcpu_mut(&mut self, id: Id) -> &mut Option<Box<Vcpu>> {
-        // Numbers are given out by `Guest::id`, and there is a place for each.
         &mut self.vcpus[usize::from(id.0)]
     }
 
@@ -219,7 +222,7 @@ impl Runner {
     /// Takes the current vCPU's registers out of the core.
     pub(crate) fn release(&mut self) {
         if let Some(id) = self.current.take()
-            && let Some(vcpu) = self.vcpus[usize::from(id.0)].as_mut()
+            && let Some(Some(vcpu)) = self.vcpus.get_mut(usize::from(id.0))
         {
             vcpu.put_away(&mut self.core);
         }
@@ -314,7 +317,7 @@ impl Runner {
         if switches {
             self.switches.note(hw::tsc::now().since(decided));
         }
-        let Some(vcpu) = self.vcpus[usize::from(id.0)].as_mut() else {
+        let Some(Some(vcpu)) = self.vcpus.get_mut(usize::from(id.0)) else {
             return Ok(());
         };
         if let Some(vector) = vcpu.awaited_start_up() {

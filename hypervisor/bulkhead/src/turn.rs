@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::host::Core;
+use crate::stop;
 use crate::vcpu::Vcpu;
 use exits::{Answer, Exit, Stop};
 use hw::entry::Outcome;
@@ -113,9 +114,10 @@ fn serve_host(core: &mut Core, exit: &Exit, now: Ticks, limit: Ticks) -> bool {
             hw::trap::unblock_nmis();
             return true;
         }
+        // What it has harmed may be anybody's.
         Exit::Exception {
             vector: vector::MC, ..
-        } => panic!("machine check while a guest ran"),
+        } => stop::die(&"machine check while a guest ran"),
         // A guest must not keep the host's interrupts out by exits that come before theirs: of a timer that it re-arms without
         // end (SDM vol. 3, "VMX-Preemption Timer"), or of an exception whose delivery raises the next.
         Exit::TimerExpired | Exit::Exception { .. } | Exit::Forbidden => core.breathe(),

@@ -103,7 +103,7 @@ impl Port {
             let _ = part.push(b);
         }
         let sent = uart.send_bytes(&part);
-        for b in part[sent..].iter().rev() {
+        for b in part.iter().skip(sent).rev() {
             let _ = self.queue.push_front(*b);
         }
         sent != 0
