@@ -1,4 +1,4 @@
-//! Chips: UART, local APIC, I/O APIC, CMOS clock, ACPI PM, PCI; glue beside each.
+//! Chips: UART, local APIC, I/O APIC, CMOS clock, ACPI PM, PCI, watchdog; glue beside each.
 //!
 //! A chip is a state machine: it knows no address, no lock, no vCPU and no clock. Whoever calls it says which
 //! register is meant and what time it is, and carries out what it answers. Any access in any order is answered
@@ -27,6 +27,7 @@ pub mod ioapic;
 pub mod lapic;
 pub mod pci;
 pub mod uart;
+pub mod watchdog;
 
 pub use acpi_pm::AcpiPm;
 pub use cmos::Cmos;
@@ -34,3 +35,4 @@ pub use interrupt::{Delivery, Destination};
 pub use ioapic::IoApic;
 pub use lapic::Lapic;
 pub use uart::Uart;
+pub use watchdog::Watchdog;

@@ -23,7 +23,7 @@ use spec::{Hpa, Hz, PAGE_SIZE, Ticks};
 /// First bytes of a bundle.
 pub const MAGIC: [u8; 8] = *b"BULKHEAD";
 /// Version of the layout.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Bytes before the header.
 const PREFIX: usize = 16;

@@ -103,7 +103,11 @@ impl fmt::Display for Vm {
             Exits::None { boot } => writeln!(f, "exits = \"none\"\nboot = \"{}\"", Nanos(boot))?,
         }
         writeln!(f, "autostart = {}", self.autostart)?;
-        recovery(&self.recovery, f)
+        recovery(&self.recovery, f)?;
+        match self.watchdog {
+            Some(longest) => writeln!(f, "watchdog = \"{}\"", Nanos(longest)),
+            None => Ok(()),
+        }
     }
 }
 

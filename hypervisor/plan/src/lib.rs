@@ -50,6 +50,7 @@ mod text;
 mod units;
 mod value;
 mod vm;
+mod watchdog;
 mod windows;
 
 pub use admission::Unfit;

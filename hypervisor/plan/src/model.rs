@@ -58,6 +58,8 @@ pub struct Vm {
     pub autostart: bool,
     /// What becomes of it when it has ended by itself
     pub recovery: Recovery,
+    /// The longest that its watchdog can be set to, in nanoseconds, if it has one
+    pub watchdog: Option<u64>,
 }
 
 impl Vm {

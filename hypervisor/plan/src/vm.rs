@@ -6,6 +6,7 @@ use crate::refusal::{Finding, Findings, Refused};
 use crate::table::Table;
 use crate::{
     Format, Start, Vm, cores, document, fit, format, interrupts, modules, recovery, table, value,
+    watchdog,
 };
 use alloc::string::String;
 use core::ops::Range;
@@ -37,6 +38,7 @@ pub(crate) const KEYS: &[&str] = &[
     "restarts",
     "restart_delay",
     "restart_window",
+    "watchdog",
 ];
 /// Keys that are not among them because they belong to the whole file.
 const OF_THE_FILE: (&[&str], &str) = (document::KEYS, "write it above the first `[[vm]]`");
@@ -93,6 +95,8 @@ pub(crate) fn read(
         .map(|value| table::boolean(value, "autostart", AUTOSTART, findings))
         .transpose();
     let recovery = recovery::read(&table, findings);
+    let exits = interrupts.as_ref().ok().map(|asked| asked.exits);
+    let watchdog = watchdog::read(&table, exits, findings);
 
     if let (Ok(kernel), Ok(initrd), Ok(modules)) = (&kernel, &initrd, &modules) {
         files_agree(kernel, initrd.as_ref(), findings);
@@ -124,6 +128,7 @@ pub(crate) fn read(
             exits: interrupts.exits,
             autostart: autostart?.unwrap_or(true),
             recovery: recovery?,
+            watchdog: watchdog?,
         })
     };
     Read {

@@ -106,14 +106,14 @@ fn vm() -> impl Strategy<Value = Vm> {
     let memory = prop_oneof![1..=512u64, 1..=(1u64 << 19)].prop_map(|steps| steps << 21);
     let kernel = memory.prop_flat_map(|memory| (path(), format(memory), Just(memory)));
     let rest = (proptest::option::of(path()), "[ -~]{0,2047}", modules());
-    let life = (any::<bool>(), recovery());
+    let life = (any::<bool>(), recovery(), watchdog());
     (kernel, rest, name(), 1..=MAX_VCPUS, life).prop_map(
         |(
             (kernel, format, memory),
             (initrd, cmdline, modules),
             name,
             vcpus,
-            (autostart, recovery),
+            (autostart, recovery, watchdog),
         )| {
             let real = matches!(
                 format,
@@ -139,9 +139,14 @@ fn vm() -> impl Strategy<Value = Vm> {
                 exits: Exits::Any,
                 autostart,
                 recovery,
+                watchdog,
             }
         },
     )
+}
+
+fn watchdog() -> impl Strategy<Value = Option<u64>> {
+    proptest::option::of((1..=3_600_000u64).prop_map(|ms| ms * 1_000_000))
 }
 
 fn recovery() -> impl Strategy<Value = Recovery> {
@@ -284,6 +289,8 @@ fn valid() -> impl Strategy<Value = Plan> {
                         .is_some_and(|cores| !cores.contains(&CONSOLE_CORE));
                     if lent || (interrupts != Interrupts::Direct && exits == Exits::Any) {
                         (vm.interrupts, vm.exits) = (interrupts, exits);
+                        // A watchdog is fed by exits.
+                        vm.watchdog = vm.watchdog.filter(|_| exits == Exits::Any);
                     }
                     (vm, table)
                 };

@@ -5,6 +5,7 @@
 )]
 
 mod dsdt;
+mod wdat;
 
 use crate::layout::{ACPI_AREA, ACPI_PM, ECAM, HIGH_RAM, IOAPIC, LOCAL_APIC};
 use acpi_tables::fadt::{FADTBuilder, Flags};
@@ -37,6 +38,8 @@ pub const MAX_VCPUS: u8 = 254;
 pub struct AcpiFacts {
     /// Number of vCPUs, whose APIC ids are 0 and up; at most [`MAX_VCPUS`]
     pub vcpus: u8,
+    /// The most periods that the watchdog can be set to, if there is one
+    pub watchdog: Option<u32>,
 }
 
 /// Where the RSDP is: the start of the ACPI area.
@@ -52,24 +55,32 @@ pub fn build(facts: &AcpiFacts) -> Vec<(Gpa, Vec<u8>)> {
     let xsdt_at = Gpa(align(RSDP.0 + Rsdp::len() as u64));
     area.put(&Rsdp::new(OEM_ID, xsdt_at.0));
 
-    // The XSDT comes right behind the RSDP, and its length is that of its header and three addresses.
-    const XSDT_LEN: u64 = 36 + 3 * 8;
-    let dsdt_at = Gpa(align(xsdt_at.0 + XSDT_LEN));
+    // The XSDT comes right behind the RSDP, and its length is that of its header and of an address for each table.
+    let count = 3 + u64::from(facts.watchdog.is_some());
+    let dsdt_at = Gpa(align(xsdt_at.0 + 36 + count * 8));
     let dsdt = dsdt::dsdt(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
     let fadt_at = Gpa(align(dsdt_at.0 + dsdt.len() as u64));
     let fadt = fadt(dsdt_at);
     let mcfg_at = Gpa(align(fadt_at.0 + acpi_tables::fadt::FADT::len() as u64));
     let madt_at = Gpa(align(mcfg_at.0 + MCFG_LEN));
+    let madt = madt(facts.vcpus.clamp(1, MAX_VCPUS));
+    let wdat_at = Gpa(align(madt_at.0 + bytes(&madt).len() as u64));
 
     let mut xsdt = XSDT::new(OEM_ID, OEM_TABLE_ID, OEM_REVISION);
     xsdt.add_entry(fadt_at.0);
     xsdt.add_entry(mcfg_at.0);
     xsdt.add_entry(madt_at.0);
+    if facts.watchdog.is_some() {
+        xsdt.add_entry(wdat_at.0);
+    }
     area.put(&xsdt);
     area.put(&Bytes(dsdt));
     area.put(&fadt);
     area.put(&mcfg());
-    area.put(&madt(facts.vcpus.clamp(1, MAX_VCPUS)));
+    area.put(&madt);
+    if let Some(longest) = facts.watchdog {
+        area.put(&wdat::wdat(longest));
+    }
     area.tables
 }
 
@@ -85,12 +96,17 @@ struct Area {
 
 impl Area {
     fn put(&mut self, table: &dyn Aml) {
-        let mut bytes = Vec::new();
-        table.to_aml_bytes(&mut bytes);
+        let bytes = bytes(table);
         let at = self.next;
         self.next = Gpa(align(at.0 + bytes.len() as u64));
         self.tables.push((at, bytes));
     }
+}
+
+fn bytes(table: &dyn Aml) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    table.to_aml_bytes(&mut bytes);
+    bytes
 }
 
 /// A table that is bytes already.

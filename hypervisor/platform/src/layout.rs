@@ -45,6 +45,8 @@ pub const UART_GSI: u8 = 4;
 pub const CMOS: Port = Port(0x70);
 /// The ACPI sleep and reset registers, [`spec::acpi_pm::BLOCK_SIZE`] ports.
 pub const ACPI_PM: Port = Port(0x600);
+/// The watchdog, where there is one: [`spec::watchdog::BLOCK_SIZE`] ports.
+pub const WATCHDOG: Port = Port(0x610);
 
 /// The two ports of PCI configuration space, four each.
 pub const PCI_CONFIG: Port = Port(0xcf8);
@@ -147,7 +149,8 @@ const _: () = {
     assert!(MIN_MEMORY > HIGH_RAM.0 && DEVICE_HOLE.0 < ECAM.0 && IOAPIC.0 < LOCAL_APIC.0);
     // The window holds the address bits of the bus number (PCIe 5.0, section 7.2.2).
     assert!(ECAM.is_aligned(ECAM_BUS_SIZE) && ECAM.0 + ECAM_BUS_SIZE <= IOAPIC.0);
-    assert!(ACPI_PM.0 + (spec::acpi_pm::BLOCK_SIZE as u16) <= PCI_CONFIG.0 && UART.0 < ACPI_PM.0);
+    assert!(ACPI_PM.0 + (spec::acpi_pm::BLOCK_SIZE as u16) <= WATCHDOG.0 && UART.0 < ACPI_PM.0);
+    assert!(WATCHDOG.0 + (spec::watchdog::BLOCK_SIZE as u16) <= PCI_CONFIG.0);
     assert!(PCI_CONFIG.0 + 8 <= PCI_PORTS.0.0);
     assert!(LOCAL_APIC.0 < RAM_ABOVE_4G.0);
 };

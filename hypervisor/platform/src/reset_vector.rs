@@ -36,7 +36,11 @@ mod tests {
     fn it_lies_in_the_reserved_area_and_apart_from_the_tables() {
         let end = AT.0 + code().len() as u64;
         assert!(end <= HIGH_RAM.0);
-        for (at, table) in crate::acpi::build(&crate::AcpiFacts { vcpus: 254 }) {
+        let facts = crate::AcpiFacts {
+            vcpus: 254,
+            watchdog: Some(1),
+        };
+        for (at, table) in crate::acpi::build(&facts) {
             assert!(at >= ACPI_AREA && at.0 + table.len() as u64 <= AT.0);
         }
     }

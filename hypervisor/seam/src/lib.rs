@@ -94,6 +94,9 @@ pub trait Kick {
 
     /// Raises this vector in the local APIC of a core, named by its id, which is lent to a guest. Must not wait either.
     fn raise(&self, core: u32, vector: Vector);
+
+    /// Has the core that watches over watchdogs look at this VM's soon. Must not wait either.
+    fn watch(&self);
 }
 
 impl core::fmt::Debug for dyn Kick + Send + Sync {

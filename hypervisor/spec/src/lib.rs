@@ -48,6 +48,7 @@ pub mod vmx_controls;
 pub mod vmx_error;
 pub mod vmx_event;
 pub mod vmx_msr;
+pub mod watchdog;
 
 pub use addr::{Gpa, Gva, Hpa, Msr, PAGE_SIZE, Port, Vector, Width};
 pub use time::{Hz, Nanos, Ticks};

@@ -1,6 +1,7 @@
 //! The chips that a VM's vCPUs share, each behind its own lock.
 
-use devices::{AcpiPm, Cmos, IoApic, Uart, pci};
+use crate::watchdog::Watched;
+use devices::{AcpiPm, Cmos, IoApic, Uart, Watchdog, pci};
 use seam::SerialLine;
 use spin::Mutex;
 
@@ -18,6 +19,8 @@ pub struct Chips<L> {
     pub power: Mutex<AcpiPm>,
     /// PCI bus 0
     pub pci: Mutex<pci::Bus>,
+    /// Watchdog, if the plan has one
+    pub(crate) watchdog: Option<Mutex<Watched>>,
 }
 
 /// A UART and where its bytes go.
@@ -34,7 +37,7 @@ pub struct Serial<L> {
 impl<L: SerialLine> Chips<L> {
     /// The board as at power-on.
     #[must_use]
-    pub fn new(line: L, cmos: Cmos) -> Self {
+    pub fn new(line: L, cmos: Cmos, watchdog: Option<Watchdog>) -> Self {
         Self {
             serial: Mutex::new(Serial {
                 uart: Uart::new(),
@@ -45,6 +48,7 @@ impl<L: SerialLine> Chips<L> {
             cmos: Mutex::new(cmos),
             power: Mutex::new(AcpiPm::new()),
             pci: Mutex::new(pci::Bus::new()),
+            watchdog: watchdog.map(|chip| Mutex::new(Watched::new(chip))),
         }
     }
 
@@ -55,5 +59,9 @@ impl<L: SerialLine> Chips<L> {
         *self.cmos.lock() = new.cmos.into_inner();
         *self.power.lock() = new.power.into_inner();
         *self.pci.lock() = new.pci.into_inner();
+        // A VM has one or it has none, as long as there is the VM.
+        if let (Some(watchdog), Some(new)) = (&self.watchdog, new.watchdog) {
+            *watchdog.lock() = new.into_inner();
+        }
     }
 }

@@ -46,6 +46,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod vcpu;
+mod watchdog;
 
 pub use chips::Chips;
 pub use exit_kind::Kind;

@@ -4,10 +4,10 @@ use crate::interrupts::By;
 use crate::{Vcpu, Vm};
 use devices::acpi_pm::Effect;
 use exits::{Direction, PortAccess, Stop};
-use platform::layout::{ACPI_PM, CMOS, PCI_CONFIG, UART};
+use platform::layout::{ACPI_PM, CMOS, PCI_CONFIG, UART, WATCHDOG};
 use seam::{GuestMem, SerialLine};
 use spec::cpu::{Gpr, Gprs};
-use spec::{Port, Ticks, Width, acpi_pm};
+use spec::{Port, Ticks, Width, acpi_pm, watchdog};
 
 /// What an absent port reads as.
 const ABSENT: u8 = 0xff;
@@ -47,6 +47,11 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
         {
             return value;
         }
+        if let Some(offset) = within(port, WATCHDOG, watchdog::BLOCK_SIZE.into())
+            && let Ok(value) = self.read_watchdog(offset, width, now)
+        {
+            return value;
+        }
         bytes(port, width).rev().fold(0, |value, p| {
             value << 8 | u64::from(self.read_byte(by, p, now))
         })
@@ -62,6 +67,11 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
     ) -> Result<(), Stop> {
         if let Some(offset) = within(port, PCI_CONFIG, 8)
             && let Ok(()) = self.chips.pci.lock().write_port(offset, width, value)
+        {
+            return Ok(());
+        }
+        if let Some(offset) = within(port, WATCHDOG, watchdog::BLOCK_SIZE.into())
+            && let Ok(()) = self.write_watchdog(offset, width, value, now)
         {
             return Ok(());
         }

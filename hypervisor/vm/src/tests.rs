@@ -18,3 +18,4 @@ mod start;
 #[cfg(feature = "statistics")]
 mod statistics;
 mod time;
+mod watchdog;

@@ -27,6 +27,7 @@ fn handover() -> Handover {
                 exits: Exits::Any,
                 autostart: true,
                 recovery: Recovery::default(),
+                watchdog: Some(30_000_000_000),
             }],
         },
         files: vec![],

@@ -29,6 +29,7 @@ fn plan(vms: &[Result<Vec<u32>, u32>]) -> Plan {
         exits: Exits::Any,
         autostart: true,
         recovery: Recovery::default(),
+        watchdog: None,
     };
     Plan {
         smt: Smt::Off,

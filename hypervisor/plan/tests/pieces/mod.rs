@@ -55,6 +55,7 @@ pub(crate) fn piece() -> impl Strategy<Value = String> {
         "interrupts = \"direct\"\n",
         "exits = \"none\"\n",
         "boot = \"1 s\"\n",
+        "watchdog = \"1 s\"\n",
         "smt",
         "statistics",
         "\"multiboot\"",

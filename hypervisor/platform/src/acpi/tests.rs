@@ -2,11 +2,19 @@ use super::*;
 use crate::layout;
 use alloc::vec;
 
-/// The area as a guest's memory has it.
+/// The area as the memory of a guest without a watchdog has it.
 fn area(vcpus: u8) -> Vec<u8> {
+    area_of(&AcpiFacts {
+        vcpus,
+        watchdog: None,
+    })
+}
+
+/// The area as a guest's memory has it.
+fn area_of(facts: &AcpiFacts) -> Vec<u8> {
     let mut area = vec![0; (HIGH_RAM.0 - ACPI_AREA.0) as usize];
     let mut end = ACPI_AREA;
-    for (at, bytes) in build(&AcpiFacts { vcpus }) {
+    for (at, bytes) in build(facts) {
         assert!(at >= end && at.is_aligned(16), "{at:?} before {end:?}");
         end = at.checked_add(bytes.len() as u64).unwrap();
         assert!(end <= HIGH_RAM);
@@ -42,6 +50,7 @@ struct Found<'a> {
     mcfg: &'a [u8],
     madt: &'a [u8],
     dsdt: &'a [u8],
+    wdat: Option<&'a [u8]>,
 }
 
 /// Follows the pointers from the RSDP, with the offsets of ACPI 6.5, section 5.2.
@@ -49,13 +58,14 @@ fn follow(area: &[u8]) -> Found<'_> {
     assert_eq!(&area[..8], b"RSD PTR ");
     assert_eq!((sum(&area[..20]), sum(&area[..36]), area[15]), (0, 0, 2));
     let xsdt = table(area, u64_at(area, 24), b"XSDT");
-    assert_eq!(xsdt.len(), 36 + 24);
+    assert!([36 + 24, 36 + 32].contains(&xsdt.len()));
     let fadt = table(area, u64_at(xsdt, 36), b"FACP");
     Found {
         fadt,
         mcfg: table(area, u64_at(xsdt, 44), b"MCFG"),
         madt: table(area, u64_at(xsdt, 52), b"APIC"),
         dsdt: table(area, u64_at(fadt, 140), b"DSDT"),
+        wdat: (xsdt.len() > 36 + 24).then(|| table(area, u64_at(xsdt, 60), b"WDAT")),
     }
 }
 
@@ -151,4 +161,52 @@ fn the_dsdt_names_the_ports_of_the_layout() {
     assert!(has(&[0x89, 6, 0, 3, 1, 4, 0, 0, 0]));
     // Name (_S5_, Package (4) { 5, 0, 0, 0 })
     assert!(has(b"\x08_S5_\x12\x07\x04\x0a\x05\x00\x00\x00"));
+}
+
+/// Ten seconds, as `wdat.asl` has them, from which iasl makes the same bytes.
+#[test]
+fn the_wdat_is_its_source_and_there_only_where_a_watchdog_is() {
+    for vcpus in [1, 2, MAX_VCPUS] {
+        let area = area_of(&AcpiFacts {
+            vcpus,
+            watchdog: Some(10_000),
+        });
+        let found = follow(&area);
+        let golden = include_bytes!("wdat.aml");
+        assert_eq!(found.wdat.unwrap()[36..], golden[36..]);
+        assert_eq!(found.madt.len(), 44 + usize::from(vcpus) * 8 + 12);
+    }
+    assert_eq!(follow(&area(1)).wdat, None);
+    let longest = AcpiFacts {
+        vcpus: 1,
+        watchdog: Some(u32::MAX),
+    };
+    assert_eq!(
+        u32_at(follow(&area_of(&longest)).wdat.unwrap(), 52),
+        u32::MAX
+    );
+}
+
+/// What Linux's `acpi_watchdog_init` and `wdat_wdt` refuse a table for, with the offsets of its `struct acpi_table_wdat`.
+#[test]
+fn linux_takes_the_wdat() {
+    let area = area_of(&AcpiFacts {
+        vcpus: 1,
+        watchdog: Some(1),
+    });
+    let wdat = follow(&area).wdat.unwrap();
+    assert_eq!(u32_at(wdat, 36), 32, "header length");
+    assert_eq!(wdat[40..45], [0xff, 0, 0xff, 0xff, 0xff], "no PCI function");
+    let [period, max, min, flags, count] = [48, 52, 56, 60, 64].map(|at| u32_at(wdat, at));
+    assert!(period >= 1 && min <= max && flags & 1 == 1, "enabled");
+    let entries = &wdat[68..];
+    assert_eq!(entries.len(), count as usize * 24);
+    for entry in entries.chunks(24) {
+        let (action, instruction, space, access) = (entry[0], entry[1], entry[4], entry[7]);
+        assert!((1..=0x21).contains(&action) && instruction <= 3);
+        assert_eq!((space, access), (1, 3), "a port of 32 bits");
+        let port = u64_at(entry, 8);
+        let block = u64::from(layout::WATCHDOG.0)..u64::from(layout::WATCHDOG.0) + 16;
+        assert!(block.contains(&port) && port % 4 == 0);
+    }
 }

@@ -1,13 +1,13 @@
 //! A VM on the host: memory and serial line that are plain values, and a processor in a plain state.
 
-use devices::Cmos;
+use devices::{Cmos, Watchdog};
 use exits::{Access, Answer, Direction, Event, Exit, GpaFault, PortAccess};
 use platform::cpuid::Facts;
 use platform::{CpuidPolicy, MsrPolicy};
 use seam::{AccessError, GuestMem, Kick, SerialLine};
 use spec::cpu::{Cr0, Gpr, Gprs, Segment};
 use spec::state::CpuState;
-use spec::{Gpa, Gva, Hz, Msr, Port, Ticks, Vector, Width, msr};
+use spec::{Gpa, Gva, Hz, Msr, Nanos, Port, Ticks, Vector, Width, msr};
 use std::boxed::Box;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -128,6 +128,7 @@ fn host(leaf: u32, subleaf: u32) -> [u32; 4] {
 pub(crate) struct Kicks {
     kicks: Arc<[AtomicUsize]>,
     told: Arc<Mutex<Vec<Told>>>,
+    watched: Arc<AtomicUsize>,
 }
 
 /// What a core was told without a kick.
@@ -144,12 +145,18 @@ impl Kicks {
         Self {
             kicks: (0..vcpus).map(|_| AtomicUsize::new(0)).collect(),
             told: Arc::default(),
+            watched: Arc::default(),
         }
     }
 
     /// What cores were told without a kick since the last call of this.
     pub(crate) fn take_told(&self) -> Vec<Told> {
         core::mem::take(&mut self.told.lock().unwrap())
+    }
+
+    /// How often since the last call of this somebody was to look at the watchdog.
+    pub(crate) fn take_watched(&self) -> usize {
+        self.watched.swap(0, Ordering::Relaxed)
     }
 
     /// How often since the last call of this, for each vCPU.
@@ -173,6 +180,15 @@ impl Kick for Kicks {
     fn raise(&self, core: u32, vector: Vector) {
         self.told.lock().unwrap().push(Told::Raised(core, vector.0));
     }
+
+    fn watch(&self) {
+        self.watched.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// One that can be set to ten seconds.
+pub(crate) fn watchdog() -> Watchdog {
+    Watchdog::new(Nanos(10_000_000_000), TSC, false)
 }
 
 /// A VM with its vCPUs. The general registers are those of whichever exits.
@@ -218,7 +234,7 @@ impl Machine {
             msrs: MsrPolicy::new(&cpuid),
             cpuid,
         };
-        let chips = Chips::new(line, Cmos::new(1_700_000_000, now, TSC));
+        let chips = Chips::new(line, Cmos::new(1_700_000_000, now, TSC), Some(watchdog()));
         let kicks = Kicks::new(vcpus);
         let kick = Box::new(kicks.clone());
         Self {

@@ -41,6 +41,7 @@ fn port() -> impl Strategy<Value = Port> {
         0x3f6..0x401u16,
         0x6e..0x74u16,
         0x5fd..0x604u16,
+        0x60e..0x622u16,
         0xcf6..0xd02u16,
         any::<u16>()
     ]

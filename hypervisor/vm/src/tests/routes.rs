@@ -109,6 +109,8 @@ impl Kick for Core {
         }
         self.raised[usize::from(vector.0 >> 6)].fetch_or(1 << (vector.0 & 63), Ordering::SeqCst);
     }
+
+    fn watch(&self) {}
 }
 
 /// Each of two senders waits for its interrupt to arrive before it sends the next, so one that is lost shows; the owner goes through
