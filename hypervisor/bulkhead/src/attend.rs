@@ -2,7 +2,7 @@
 
 use crate::run::Runner;
 use crate::times::Here;
-use crate::{console, lifecycle, stop, trace};
+use crate::{console, lifecycle, stop, trace, watchdog};
 use proto::trace::What;
 use sched::Id;
 use spec::Ticks;
@@ -20,6 +20,11 @@ impl Runner {
             let here = Here::new(&self.scheduler, &self.vcpus, self.switches);
             let report = &self.seat.report;
             self.core.serve_consoles(&mut || report.tell(&here, now));
+        }
+        if watchdog::is_ours(self.core.local.index)
+            && (self.seat.is_to_watch() | self.core.has_watchdogs_due(now))
+        {
+            self.core.watch_at(watchdog::look(self.machine, now));
         }
         self.take(now);
         self.quiet.end(self.seat, now);

@@ -5,7 +5,7 @@ use crate::lifecycle;
 use crate::machine::Machine;
 use crate::seat::{self, Seat};
 use crate::shares::{self, Change};
-use crate::{stop, times, trace};
+use crate::{stop, times, trace, watchdog};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{borrow::ToOwned, format};
@@ -36,8 +36,8 @@ pub(crate) fn carry_out(
         Command::Reset { vm } => order(machine, vm, "reset", |guest| {
             guest.life.end(End::AskedToReset)
         }),
-        Command::Pause { vm } => order(machine, vm, "paused", |guest| guest.life.pause()),
-        Command::Resume { vm } => order(machine, vm, "resumed", |guest| guest.life.resume()),
+        Command::Pause { vm } => order(machine, vm, "paused", watchdog::pause),
+        Command::Resume { vm } => order(machine, vm, "resumed", watchdog::resume),
         Command::Statistics { vm } => match find(machine, vm) {
             Ok(guest) => Answer::Statistics(statistics(machine, guest)),
             Err(refused) => refused,

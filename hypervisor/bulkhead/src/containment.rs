@@ -61,14 +61,23 @@ pub(crate) fn contain(panic: &dyn fmt::Display, stack: u64) {
 unsafe fn release(guest: &Guest) {
     let chips = &guest.vm.chips;
     macro_rules! free {
-        ($($chip:ident)*) => {$(
-            if !in_time(|| chips.$chip.try_lock().is_some()) {
+        ($($lock:expr),*) => {$(
+            if !in_time(|| $lock.try_lock().is_some()) {
                 // SAFETY: the caller's word; others have had their time.
-                unsafe { chips.$chip.force_unlock() };
+                unsafe { $lock.force_unlock() };
             }
         )*};
     }
-    free!(serial ioapic cmos power pci);
+    free!(
+        chips.serial,
+        chips.ioapic,
+        chips.cmos,
+        chips.power,
+        chips.pci
+    );
+    if let Some(watchdog) = &chips.watchdog {
+        free!(watchdog);
+    }
 }
 
 /// Whether something becomes true before [`PATIENCE`] is over.

@@ -5,12 +5,12 @@ use crate::shares::Shared;
 use crate::structures::Structures;
 use crate::visible::Visible;
 use crate::vtx::VtX;
-use crate::{host, lifecycle, seat};
+use crate::{host, lifecycle, seat, watchdog};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
-use devices::Cmos;
+use devices::{Cmos, Watchdog};
 use guest_loader::{Image, Module};
 use paging::{Ept, Level, Rights, Tables};
 use plan::bundle::{Bundle, Handover};
@@ -26,8 +26,8 @@ use spec::memory_type::MemoryType;
 use spec::state::StartState;
 use spec::vmx_controls::SecondaryControls;
 use spec::vmx_msr::EptVpidCap;
-use spec::{Gpa, Hpa, Hz, Vector};
-use vm::life::Life;
+use spec::{Gpa, Hpa, Hz, Nanos, Vector};
+use vm::life::{End, Life};
 use vm::{Chips, Policy, Vm};
 use vmx::{Controls, Wants};
 
@@ -107,6 +107,10 @@ impl Kick for Places {
     fn raise(&self, core: u32, vector: Vector) {
         hw::apic::send_fixed(core, vector);
     }
+
+    fn watch(&self) {
+        watchdog::kick();
+    }
 }
 
 impl Guest {
@@ -176,7 +180,7 @@ impl Guest {
                 plan.name.clone(),
                 memory,
                 policy,
-                chips(handover, line),
+                chips(handover, line, watchdog::chip(plan, handover.tsc, false)),
                 plan.vcpus,
                 Box::new(places),
             ),
@@ -186,7 +190,7 @@ impl Guest {
             line,
             tsc: handover.tsc,
             e820: map.e820(),
-            tables: tables(plan.vcpus),
+            tables: tables(plan),
             controls,
         })
     }
@@ -195,7 +199,9 @@ impl Guest {
     pub(crate) fn reset(&self, handover: &Handover) {
         self.line.forget_input();
         self.visible.iter().for_each(Visible::clear);
-        self.vm.reset(chips(handover, self.line));
+        let expired = self.life.last_end() == Some(End::Watchdog);
+        let watchdog = watchdog::chip(&self.plan, self.tsc, expired);
+        self.vm.reset(chips(handover, self.line, watchdog));
     }
 
     /// Puts what belongs to a VM's power-on state into `memory`. Gives the state in which its first vCPU starts.
@@ -281,8 +287,13 @@ impl Guest {
     }
 }
 
-fn tables(vcpus: u32) -> Vec<(Gpa, Vec<u8>)> {
-    let facts = AcpiFacts { vcpus: vcpus as u8 };
+fn tables(plan: &plan::Vm) -> Vec<(Gpa, Vec<u8>)> {
+    let facts = AcpiFacts {
+        vcpus: plan.vcpus as u8,
+        watchdog: plan
+            .watchdog
+            .map(|longest| Watchdog::periods(Nanos(longest))),
+    };
     let firmware = (reset_vector::AT, reset_vector::code().to_vec());
     platform::acpi::build(&facts)
         .into_iter()
@@ -290,11 +301,12 @@ fn tables(vcpus: u32) -> Vec<(Gpa, Vec<u8>)> {
         .collect()
 }
 
-fn chips(handover: &Handover, line: &'static Line) -> Chips<GuestLine> {
+fn chips(handover: &Handover, line: &'static Line, watchdog: Option<Watchdog>) -> Chips<GuestLine> {
     let clock = &handover.clock;
     Chips::new(
         GuestLine(line),
         Cmos::new(clock.unix_seconds.cast_signed(), clock.at, handover.tsc),
+        watchdog,
     )
 }
 

@@ -36,6 +36,10 @@ pub(crate) struct Core {
     poll: Option<Ticks>,
     /// When they are looked at next
     look: Option<Ticks>,
+    /// When the watchdogs are looked at next
+    watch: Option<Ticks>,
+    /// When the core must be back in the hypervisor for the one or the other
+    back: Option<Ticks>,
     /// They have interrupted
     due: bool,
     /// The local APIC is lent to the guest: interrupts stay masked until it is back
@@ -89,6 +93,8 @@ impl Core {
             armed: None,
             poll: None,
             look: None,
+            watch: None,
+            back: None,
             due: false,
             lent: false,
             borrower: None,
@@ -98,7 +104,7 @@ impl Core {
     /// Has this core look at the consoles every millisecond of a TSC of `tsc`, since no interrupt of theirs reaches it.
     pub(crate) fn poll_consoles(&mut self, tsc: Hz) {
         self.poll = Some(tsc.ticks(1_000_000));
-        self.look = Some(Ticks(0));
+        self.look_at(Some(Ticks(0)), self.watch);
     }
 
     /// Serves a host interrupt that was acknowledged by a VM exit or noted by a handler.
@@ -201,9 +207,9 @@ impl Core {
     /// When this core must be back in the hypervisor, given when its guest wants it to be.
     #[inline]
     pub(crate) fn latest(&self, deadline: Option<Ticks>) -> Option<Ticks> {
-        match self.look {
+        match self.back {
             None => deadline,
-            Some(look) => Some(deadline.map_or(look, |d| d.min(look))),
+            Some(back) => Some(deadline.map_or(back, |d| d.min(back))),
         }
     }
 
@@ -218,14 +224,30 @@ impl Core {
         self.due = false;
         let asked = console::serve(tell);
         let polled = self.poll.map(|period| now.after(period));
-        self.look = asked.into_iter().chain(polled).min();
+        let look = asked.into_iter().chain(polled).min();
+        self.look_at(look, self.watch);
+    }
+
+    /// Whether the watchdogs are to be looked at, as far as was known when they last were.
+    pub(crate) fn has_watchdogs_due(&self, now: Ticks) -> bool {
+        self.watch.is_some_and(|watch| watch <= now)
+    }
+
+    /// The watchdogs, over which this core watches, are to be looked at again at `next`.
+    pub(crate) fn watch_at(&mut self, next: Option<Ticks>) {
+        self.look_at(self.look, next);
+    }
+
+    fn look_at(&mut self, consoles: Option<Ticks>, watchdogs: Option<Ticks>) {
+        (self.look, self.watch) = (consoles, watchdogs);
+        self.back = consoles.into_iter().chain(watchdogs).min();
     }
 
     fn serve_noted(&mut self) {
         while let Some(vector) = self.local.take() {
             self.serve(vector);
         }
-        if self.look.is_some_and(|look| look <= hw::tsc::now()) {
+        if self.back.is_some_and(|back| back <= hw::tsc::now()) {
             self.local.note_kick();
         }
     }

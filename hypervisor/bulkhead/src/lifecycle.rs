@@ -270,6 +270,7 @@ pub(crate) fn told(end: End) -> (Level, &'static str) {
         End::Stopped(Stop::Unsupported(_)) => (Level::Warn, "unsupported"),
         End::Stopped(Stop::ExitLoop) => (Level::Warn, "exit-loop"),
         End::Stopped(Stop::Bug(_)) => (Level::Error, "bug"),
+        End::Watchdog => (Level::Warn, "watchdog"),
         End::Asked => (Level::Info, "stopped"),
         End::AskedToReset => (Level::Info, "reset-by-command"),
         End::NotStarted => (Level::Warn, "not-started"),

@@ -56,6 +56,7 @@ mod uart;
 mod vcpu;
 mod visible;
 mod vtx;
+mod watchdog;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

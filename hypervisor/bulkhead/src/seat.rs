@@ -20,6 +20,8 @@ pub(crate) struct Seat {
     summary: Box<[AtomicU64]>,
     /// A bit for each VM for whose vCPUs it is not to be interrupted: it will look by itself
     quiet: AtomicU64,
+    /// A watchdog may expire before it would look
+    watch: AtomicBool,
     /// It has nothing to run, and takes a vCPU of the pool
     pub(crate) idle: AtomicBool,
     /// One of its vCPUs waits and may go elsewhere
@@ -52,6 +54,7 @@ pub(crate) fn set(apic_ids: impl Iterator<Item = u32>, vcpus: usize) {
         wakes: zeroes(words),
         summary: zeroes(words.div_ceil(64)),
         quiet: AtomicU64::new(0),
+        watch: AtomicBool::new(false),
         idle: AtomicBool::new(false),
         crowded: AtomicBool::new(false),
         inbox: Mutex::new(None),
@@ -141,6 +144,19 @@ impl Seat {
             let set = word.map_or(0, |word| word.swap(0, Ordering::AcqRel));
             bits(set).map(move |bit| w * 64 + bit)
         })
+    }
+
+    /// Has it look at the watchdogs soon.
+    pub(crate) fn watch(&self, number: u32) {
+        self.watch.store(true, Ordering::Release);
+        if self.is_up() {
+            kick_seat(self, number);
+        }
+    }
+
+    /// Whether it was told to look at the watchdogs since the last call.
+    pub(crate) fn is_to_watch(&self) -> bool {
+        self.watch.swap(false, Ordering::AcqRel)
     }
 
     /// Says for which VMs this core is not to be kicked. It is to look at [`Seat::wakes`] after one has gone from them.

@@ -35,7 +35,7 @@ impl Watchdog {
     /// the machine's last run; `hz` ticks of its clock make a second.
     #[must_use]
     pub fn new(max: Nanos, hz: Hz, expired: bool) -> Self {
-        let max = u32::try_from(max.0 / PERIOD).unwrap_or(u32::MAX).max(1);
+        let max = Self::periods(max);
         Self {
             hz,
             max,
@@ -50,6 +50,12 @@ impl Watchdog {
             due: Ticks(0),
             held: None,
         }
+    }
+
+    /// The most periods that one can be set to whose countdown may be so long.
+    #[must_use]
+    pub fn periods(max: Nanos) -> u32 {
+        u32::try_from(max.0 / PERIOD).unwrap_or(u32::MAX).max(1)
     }
 
     /// Reads the register at `offset`.

@@ -20,7 +20,7 @@ pub struct Chips<L> {
     /// PCI bus 0
     pub pci: Mutex<pci::Bus>,
     /// Watchdog, if the plan has one
-    pub(crate) watchdog: Option<Mutex<Watched>>,
+    pub watchdog: Option<Mutex<Watched>>,
 }
 
 /// A UART and where its bytes go.

@@ -57,6 +57,7 @@ pub use snapshot::{Row, Snapshot};
 pub use statistics::{BUCKETS, Statistics, bucket};
 pub use step::step;
 pub use vcpu::{Vcpu, Wants};
+pub use watchdog::Watched;
 
 use alloc::boxed::Box;
 use alloc::string::String;

@@ -29,6 +29,8 @@ pub enum State {
 pub enum End {
     /// By what a vCPU did
     Stopped(Stop),
+    /// It was not fed in time
+    Watchdog,
     /// Somebody asked for it to stop
     Asked,
     /// Somebody asked for a reset

@@ -56,6 +56,7 @@ impl End {
     pub const fn is_crash(self) -> bool {
         match self {
             End::Stopped(stop) => !matches!(stop, Stop::PowerOff | Stop::Reset),
+            End::Watchdog => true,
             // Its kernel or the machine is at fault, as it will be the next time.
             End::Asked | End::AskedToReset | End::NotStarted => false,
         }

@@ -15,7 +15,7 @@ const NEVER: Ticks = Ticks(u64::MAX);
 
 /// A watchdog that is watched over.
 #[derive(Debug)]
-pub(crate) struct Watched {
+pub struct Watched {
     chip: Watchdog,
     /// When the watching core looks next
     looks: Ticks,
