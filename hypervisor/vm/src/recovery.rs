@@ -150,6 +150,7 @@ mod tests {
         prop_oneof![
             4 => Just(CRASH),
             1 => Just(End::Stopped(Stop::Bug("bug"))),
+            1 => Just(End::Watchdog),
             1 => Just(End::Stopped(Stop::Reset)),
             1 => Just(End::Stopped(Stop::PowerOff)),
             1 => Just(End::Asked),
