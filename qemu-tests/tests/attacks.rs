@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 const ATTACKS: &[Attack] = &[
     attack("indices"),
+    attack("noncanonical"),
     attack("msrs_and_ports"),
     attack("memory_map"),
 ];

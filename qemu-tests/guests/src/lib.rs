@@ -26,6 +26,7 @@ pub mod multiboot;
 pub mod paging;
 pub mod port;
 pub mod power;
+pub mod probe;
 pub mod protected;
 pub mod random;
 pub mod second;

@@ -4,6 +4,7 @@
 
 use crate::start::Pages;
 use core::arch::asm;
+use core::sync::atomic::{AtomicU64, Ordering};
 use spec::PAGE_SIZE;
 
 /// The first address of the window, which has 512 pages.
@@ -72,6 +73,53 @@ pub fn forget(page: usize) {
     let linear = WINDOW + page as u64 * PAGE_SIZE;
     // SAFETY: the window holds nothing that the compiler knows of.
     unsafe { asm!("invlpg [{}]", in(reg) linear) };
+}
+
+/// Further tables, for [`map_at`], each taken once.
+const SPARE_TABLES: u64 = 12;
+static SPARE: Pages<{ SPARE_TABLES as usize * 4096 }> = Pages::new();
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+
+/// Where the last entry of a canonical address is; tables are made on the way, and large pages split.
+fn last_entry(linear: u64) -> *mut u64 {
+    const FRAME: u64 = 0x000f_ffff_ffff_f000;
+    let mut table = PML4.address();
+    for shift in [39, 30, 21] {
+        let slot = (table + (linear >> shift & 511) * 8) as *mut u64;
+        // SAFETY: all tables are ours, and lie where they are mapped.
+        let found = unsafe { slot.read_volatile() };
+        if found & PRESENT != 0 && found & LARGE == 0 {
+            table = found & FRAME;
+            continue;
+        }
+        let number = TAKEN.fetch_add(1, Ordering::Relaxed);
+        assert!(number < SPARE_TABLES, "no table is left");
+        table = SPARE.address() + number * PAGE_SIZE;
+        for n in 0..512 {
+            let part = found & !LARGE | n << 12;
+            let part = if found & PRESENT == 0 { 0 } else { part };
+            // SAFETY: as above; it is in use when it is filled.
+            unsafe { ((table + n * 8) as *mut u64).write_volatile(part) };
+        }
+        // SAFETY: as above.
+        unsafe { slot.write_volatile(table | PRESENT | WRITE | USER) };
+    }
+    (table + (linear >> 12 & 511) * 8) as *mut u64
+}
+
+/// Maps a small page anywhere. What the guest itself runs on has to stay.
+pub fn map_at(linear: u64, entry: u64) {
+    // SAFETY: in a table of ours; the caller keeps what is in use.
+    unsafe { last_entry(linear).write_volatile(entry) };
+    // SAFETY: forgets a translation.
+    unsafe { asm!("invlpg [{}]", in(reg) linear) };
+}
+
+/// The entry of a small page that [`map_at`] has mapped, as the processor has left it.
+#[must_use]
+pub fn entry_at(linear: u64) -> u64 {
+    // SAFETY: in a table of ours.
+    unsafe { last_entry(linear).read_volatile() }
 }
 
 /// The entry of a page of the window, as the processor has left it.

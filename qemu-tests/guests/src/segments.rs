@@ -16,10 +16,18 @@ pub const USER_DATA: u16 = 0x18 | 3;
 pub const USER_CODE: u16 = 0x20 | 3;
 /// The 64-bit task state segment
 pub(crate) const TSS: u16 = 0x28;
+/// Ring 0 code of 32 bits
+pub const CODE_32: u16 = 0x38;
+/// Ring 3 code of 32 bits, with its privilege level
+pub const USER_CODE_32: u16 = 0x40 | 3;
+
+const ENTRIES: usize = 16;
+/// The first entry that a claim may set, of seven.
+const FREE: usize = 9;
 
 #[repr(C, align(16))]
 struct Tables {
-    gdt: [u64; 7],
+    gdt: [u64; ENTRIES],
     tss: [u32; 26],
 }
 
@@ -35,6 +43,15 @@ static TABLES: Cell = Cell(UnsafeCell::new(Tables {
         0x00cf_9300_0000_ffff,
         0x00cf_f300_0000_ffff,
         0x00af_fb00_0000_ffff,
+        0,
+        0,
+        0x00cf_9b00_0000_ffff,
+        0x00cf_fb00_0000_ffff,
+        0,
+        0,
+        0,
+        0,
+        0,
         0,
         0,
     ],
@@ -94,7 +111,31 @@ pub fn load() {
 /// The table's descriptors.
 pub(crate) fn descriptors() -> [u64; 7] {
     // SAFETY: only `load` writes them, and it is not running.
-    unsafe { (*TABLES.0.get()).gdt }
+    unsafe { *(*TABLES.0.get()).gdt.first_chunk().unwrap_or(&[0; 7]) }
+}
+
+/// Sets one of the entries that are free, by its number among them, and says its selector, with the descriptor's privilege level.
+///
+/// # Panics
+/// If there is no such entry.
+#[must_use]
+pub fn set(number: usize, descriptor: u64) -> u16 {
+    assert!(FREE + number < ENTRIES);
+    // SAFETY: the processor looks at entries when their selectors are loaded, and at no other time.
+    unsafe { (&raw mut (*TABLES.0.get()).gdt[FREE + number]).write_volatile(descriptor) };
+    ((FREE + number) << 3) as u16 | (descriptor >> 45 & 3) as u16
+}
+
+/// A descriptor: base, limit, and the bits 55:52 and 47:40, as rights of 16 bits have them.
+#[must_use]
+pub const fn descriptor(base: u32, limit: u32, rights: u16) -> u64 {
+    let (base, limit, rights) = (base as u64, limit as u64, rights as u64);
+    limit & 0xffff
+        | (base & 0xff_ffff) << 16
+        | (rights & 0xff) << 40
+        | (limit >> 16 & 0xf) << 48
+        | (rights >> 12 & 0xf) << 52
+        | (base >> 24) << 56
 }
 
 /// What LGDT and LIDT take.

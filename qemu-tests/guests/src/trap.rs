@@ -5,7 +5,7 @@
 use crate::segments::{self, Pointer};
 use crate::slot::Slot;
 use crate::start::Pages;
-use crate::{cpu, interrupt, power, say, smp, steps, user};
+use crate::{cpu, interrupt, power, probe, say, smp, steps, user};
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU64, Ordering};
 use spec::Vector;
@@ -115,6 +115,9 @@ macro_rules! attempt {
 
 extern "C" fn on_trap(frame: &mut Frame) {
     let vector = Vector(frame.vector as u8);
+    if vector != vector::NMI && probe::take(frame) {
+        return;
+    }
     if vector.0 == user::LEAVE && frame.cs & 3 == 3 {
         resume(frame);
         return;

@@ -12,6 +12,9 @@ use regex::Regex;
 /// second must not tell that there is an attacker.
 const LATENESS: u64 = 5_000;
 
+/// Emulated seconds that all of it may take.
+const LIMIT: u32 = 100;
+
 /// The victims come first in the config, then the attacker.
 const APART: usize = 0;
 const BESIDE: usize = 1;
@@ -108,9 +111,10 @@ impl Attack {
         let mut boot = boot(&vms)
             .cpu_model(model)
             .cpus(self.vcpus + 1)
+            .limit(LIMIT)
             .type_to(APART, "steady: second=", "")
             .ctl_after(BESIDE, "steady: second=", "vm start attacker")
-            .send("attacker info bulkhead: vm: end reason=", "");
+            .send(r"attacker \w+ bulkhead: vm: end reason=", "");
         for (way, (name, ..)) in self.ways.iter().zip(&vms[ATTACKER + 1..]) {
             boot = boot.ctl("", &format!("vm start {name}"));
             if way.end == "stopped" {
