@@ -50,7 +50,7 @@ fn crashes(model: &str, times: u32) -> Result<()> {
         "sha256sum /bin/busybox > s; (while sha256sum -c s >/dev/null; do :; done; echo bro''ken) &\n",
     )
     .ctl_after(DEBIAN, PROMPT, "vm start crasher")
-    .send(&format!("crasher info bulkhead: vm: restarts .* crashes={times}$"), "")
+    .send(&format!("crasher info bulkhead: vm: restarts .* crashes={times}\\s"), "")
     .ctl("", "vm stop crasher")
     .ctl("", "vm list")
     .type_to(DEBIAN, "", "echo ali''ve; jobs\n")

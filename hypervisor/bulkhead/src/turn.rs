@@ -61,13 +61,13 @@ pub(crate) fn run(core: &mut Core, vcpu: &mut Vcpu, limit: Ticks) -> Over {
         let effect = vmx.apply(&mut vcpu.vmcs, answer);
         let software = &mut vcpu.software;
         software.flight.record(exited, kind, &exit, vmx.last_rip());
-        // A host interrupt in the middle of an endless delivery says nothing about it.
-        if !kind.is_asynchronous() {
-            if !vmx.was_delivering() && !matches!(answer, Answer::Retry) {
-                software.moves_on();
-            } else if software.is_stuck() {
-                return Over::Stop(Stop::ExitLoop);
-            }
+        let tries_again = match answer {
+            Answer::Retry => true,
+            Answer::Inject(_) => vmx.was_delivering(),
+            _ => false,
+        };
+        if tries_again && software.is_stuck(kind) {
+            return Over::Stop(Stop::ExitLoop);
         }
         if effect != Effect::None
             && let Some(stop) = vcpu.carry_out(effect)

@@ -1,6 +1,6 @@
 //! What belongs to one vCPU and is owned by the core that runs it.
 
-use crate::{Mailbox, Recorder, mailbox::Taken};
+use crate::{Kind, Mailbox, Recorder, mailbox::Taken};
 use devices::Lapic;
 use spec::apic::Carrier;
 use spec::state::Activity;
@@ -38,8 +38,6 @@ pub struct Vcpu {
     pub unemulated: Option<emul::Error>,
     /// Its last exits, for that report too
     pub flight: Recorder,
-    /// Exits in a row between which it has completed no instruction
-    stuck: u32,
     /// What it has done to emulated memory last
     pub(crate) instructions: emul::Cache,
 }
@@ -90,7 +88,6 @@ impl Vcpu {
             pdptes: [0; 4],
             unemulated: None,
             flight: Recorder::default(),
-            stuck: 0,
             instructions: emul::Cache::default(),
         }
     }
@@ -178,18 +175,11 @@ impl Vcpu {
         self.nmi
     }
 
-    /// Notes an exit of the guest's own doing, after which it tries the same again or has an event delivered instead of the last one;
-    /// says whether it has done nothing else for too long.
+    /// Notes that it has completed no instruction by the exit that its flight recorder has kept last; says whether it has done nothing
+    /// else for too long.
     #[must_use]
-    pub fn is_stuck(&mut self) -> bool {
-        self.stuck = self.stuck.saturating_add(1);
-        self.stuck >= ENDLESS
-    }
-
-    /// Notes that the guest has completed an instruction.
-    #[inline]
-    pub fn moves_on(&mut self) {
-        self.stuck = 0;
+    pub fn is_stuck(&mut self, kind: Kind) -> bool {
+        self.flight.repeats(kind) >= ENDLESS
     }
 
     /// When the core must look at this vCPU again at the latest, for its own timer.
