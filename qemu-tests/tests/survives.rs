@@ -58,7 +58,7 @@ fn crashes(model: &str, times: u32) -> Result<()> {
     .type_to(DEBIAN, "Running", "kill %1; poweroff\n")
     .type_to(STEADY, "steady: second=", "q")
     .ctl_after(CONTROL, "so far cycles=", "off")
-    .ends(Ends::Off)
+    .ends(Ends::Seen("machine: off reason=ordered".into()))
     .run()?;
     nothing_touched(&outcome, STEADY)?;
     let console = |vm| outcome.consoles.get(&vm).context("it has said nothing");

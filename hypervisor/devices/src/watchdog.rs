@@ -95,7 +95,7 @@ impl Watchdog {
                 }
                 self.running = run;
             }
-            offset::STATUS => self.status -= Status::from_bits_truncate(value),
+            offset::STATUS => self.status.remove(Status::from_bits_truncate(value)),
             offset::COUNTDOWN => {
                 self.countdown = value.clamp(1, self.max);
                 self.length = ticks(self.hz, self.countdown);
