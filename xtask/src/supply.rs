@@ -11,6 +11,7 @@ mod debian;
 mod firmware;
 mod initrd;
 mod lock;
+mod modules;
 mod package;
 mod sources;
 mod stress;
@@ -126,6 +127,15 @@ pub fn guest(report: &Reporter, suite: Suite) -> Result<GuestKit> {
 /// What is missing to fetch them, with the mend.
 pub fn stress(report: &Reporter) -> Result<PathBuf> {
     stress::initrd(report)
+}
+
+/// The initramfs that goes with the kernel of `suite`, with modules of that kernel in `/lib/modules`; each is named by its path below the
+/// kernel's own folder of modules, without `.ko`. Only kernels whose package does not pack them.
+///
+/// # Errors
+/// What is missing to fetch them, with the mend, or that there is no such module.
+pub fn modules(report: &Reporter, suite: Suite, modules: &[&str]) -> Result<PathBuf> {
+    modules::initrd(report, suite, modules)
 }
 
 /// The cloud kernel of `suite` as the ELF file that it unpacks itself to, for a start by PVH.

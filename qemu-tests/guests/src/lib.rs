@@ -41,6 +41,7 @@ pub mod uart;
 pub mod user;
 pub mod vectors;
 pub mod verdict;
+pub mod watchdog;
 
 pub use spec;
 

@@ -83,7 +83,7 @@ fn find_kernel(folder: &Path) -> Option<PathBuf> {
     })
 }
 
-fn list(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn list(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder)
         .into_iter()
         .flatten()
