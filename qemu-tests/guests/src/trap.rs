@@ -161,6 +161,8 @@ fn resume(frame: &mut Frame) {
 
 // A stub has 16 bytes. Those of vectors for which the processor pushes no error code push a zero.
 global_asm!(
+    // What uses it may be in another object file.
+    ".global {stubs}",
     ".balign 16",
     "{stubs}:",
     ".set n, 0",
