@@ -62,7 +62,7 @@ pub(crate) fn run(core: &mut Core, vcpu: &mut Vcpu, limit: Ticks) -> Over {
         let software = &mut vcpu.software;
         software.flight.record(exited, kind, &exit, vmx.last_rip());
         let tries_again = match answer {
-            Answer::Retry => true,
+            Answer::Retry | Answer::RetryAfresh => true,
             Answer::Inject(_) => vmx.was_delivering(),
             _ => false,
         };

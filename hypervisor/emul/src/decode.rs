@@ -1,4 +1,4 @@
-//! From bytes to an [`Operation`]: the one file that knows the decoder crate.
+//! From bytes to an [`Operation`]: with [`crate::reach`] all that knows the decoder crate.
 //!
 //! The decoder is `iced-x86`: for `mov eax, [rdi]` it takes 176 instructions (callgrind, release build), and adds
 //! 90 KiB to the image for all three modes; `yaxpeax-x86` takes 229 and adds 212 KiB for 64-bit mode alone.
@@ -218,7 +218,7 @@ fn segment(reg: Reg) -> Option<u8> {
     position(reg, Reg::ES, 6)
 }
 
-fn address(i: &Instruction, bitness: Bitness) -> Option<Address> {
+pub(crate) fn address(i: &Instruction, bitness: Bitness) -> Option<Address> {
     let part = |reg| match reg {
         Reg::None => Some(None),
         reg => register(reg).map(Some),

@@ -40,6 +40,7 @@ mod linear;
 mod listing;
 mod operation;
 mod port;
+mod reach;
 mod registers;
 mod string;
 #[cfg(test)]
@@ -57,4 +58,5 @@ pub use operation::{
     Address, Arithmetic, BitAction, Kind, Operand, Operation, Register, Repeat, StringKind, Unary,
 };
 pub use port::{PortBus, Progress, StringPort, run_string_port};
+pub use reach::may_access;
 pub use walk::{Intent, Translation, WalkError, walk};

@@ -11,7 +11,7 @@ use spec::state::CpuState;
 use spec::{Gva, PAGE_SIZE};
 
 /// Index of FS in [`CpuState::segments`]: it and GS, after it, keep their bases in 64-bit mode.
-const FS: usize = 4;
+pub(crate) const FS: usize = 4;
 
 /// Whether an address is canonical: all bits above the highest that paging uses equal it
 /// (SDM vol. 1, "Canonical Addressing").

@@ -9,6 +9,9 @@ use spec::{Ticks, Vector};
 pub enum Answer {
     /// Run on at the same RIP: the instruction, if there was one, is tried again.
     Retry,
+    /// The same, once the processor has forgotten the translations of the guest's own tables: it has come here by one that they do not
+    /// have any more, and would again.
+    RetryAfresh,
     /// The instruction is done: RIP moves past it.
     Advance,
     /// As [`Answer::Advance`], after this change of a register that the vendor crate keeps.

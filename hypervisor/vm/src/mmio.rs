@@ -136,6 +136,11 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
         };
         let operation = match vcpu.instructions.fetch(&fault.cpu, &self.memory) {
             Ok(operation) => operation,
+            // Not the instruction that came here, for that one was fetched, and made this access.
+            Err(Error::Outside(_)) => return Answer::RetryAfresh,
+            Err(Error::Unsupported(code)) if !emul::may_access(&code, &fault.cpu, gprs, linear) => {
+                return Answer::RetryAfresh;
+            }
             Err(e) => return failed(vcpu, &fault.cpu, e),
         };
         let mut outside = Outside {
@@ -225,7 +230,7 @@ fn failed(vcpu: &mut Vcpu, cpu: &CpuState, e: Error) -> Answer {
         Error::Inject(Fault {
             vector, error_code, ..
         }) => return Answer::Inject(Event::Exception { vector, error_code }),
-        Error::Retry => return Answer::Retry,
+        Error::Retry => return Answer::RetryAfresh,
         Error::Unsupported(_) => "instruction on emulated memory that is not emulated",
         Error::Outside(_) => "instruction or page table outside memory",
     };

@@ -21,7 +21,7 @@ pub enum Effect {
     SetDr6(u64),
     /// Load the guest's XCR0 with this.
     SetXcr0(u64),
-    /// CR0 or CR4 changed under the guest: drop the linear mappings of this VPID, if there is one.
+    /// CR0 or CR4 changed under the guest, or its tables under the processor: drop the linear mappings of this VPID, if there is one.
     FlushLinear {
         /// The guest uses PAE paging, and this write loads its four page-directory-pointer-table entries (SDM vol. 3, "PDPTE
         /// Registers"): read them at the guest's CR3 and give them to [`Vcpu::set_pdptes`].
@@ -53,6 +53,7 @@ impl Vcpu {
     pub fn apply(&mut self, vmcs: &mut impl Vmcs, answer: Answer) -> Effect {
         match answer {
             Answer::Retry => Effect::None,
+            Answer::RetryAfresh => Effect::FlushLinear { pdptes: false },
             Answer::Advance => {
                 self.advance(vmcs);
                 Effect::None

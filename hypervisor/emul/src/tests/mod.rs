@@ -9,6 +9,7 @@ mod listings;
 mod native;
 mod operands;
 mod ports;
+mod reach;
 mod shortcuts;
 mod walks;
 
