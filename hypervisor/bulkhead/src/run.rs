@@ -236,8 +236,10 @@ impl Runner {
         self.release();
         let guest = Some(guest.index);
         if core::mem::replace(&mut self.guest, guest) != guest {
+            let carried = &mut self.switches.carried;
             // SAFETY: the policy names only what this processor has.
-            unsafe { hw::hygiene::carry_out(self.machine.hygiene.at_vm_change) };
+            unsafe { hw::hygiene::carry_out(self.machine.hygiene.at_vm_change, carried) };
+            self.switches.of_vms += 1;
         }
         if let Some(vcpu) = self.vcpu_mut(id) {
             vcpu.take_up().map_err(|e| {

@@ -7,8 +7,9 @@ use crate::vcpu::Vcpu;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
+use hw::hygiene::Carried;
 use plan::Runs;
-use proto::{Class, CoreTimes, MachineTimes, Reservation, VcpuTimes};
+use proto::{Class, Cleared, CoreTimes, MachineTimes, Reservation, VcpuTimes};
 use sched::{Id, Scheduler, Times};
 use spec::Ticks;
 use spin::Mutex;
@@ -36,6 +37,10 @@ struct Told {
 pub(crate) struct Switches {
     count: u64,
     worst: Ticks,
+    /// Those from one VM to another, or to one whose memory this core has loaded
+    pub(crate) of_vms: u64,
+    /// What was done at them
+    pub(crate) carried: Carried,
 }
 
 impl Switches {
@@ -119,6 +124,7 @@ pub(crate) fn ask(machine: &Machine, tell: &mut dyn FnMut()) -> MachineTimes {
             host: times.stolen,
             switches: told.switches.count,
             worst_switch: told.switches.worst,
+            cleared: cleared(&told.switches),
         }
     };
     MachineTimes {
@@ -130,6 +136,22 @@ pub(crate) fn ask(machine: &Machine, tell: &mut dyn FnMut()) -> MachineTimes {
             .vcpus()
             .map(|(guest, index)| vcpu(guest, index))
             .collect(),
+    }
+}
+
+const fn cleared(switches: &Switches) -> Cleared {
+    let Carried {
+        ibpb,
+        rsb_fills,
+        l1d_flushes,
+        verw,
+    } = switches.carried;
+    Cleared {
+        changes: switches.of_vms,
+        ibpb,
+        rsb_fills,
+        l1d_flushes,
+        verw,
     }
 }
 

@@ -67,30 +67,47 @@ fn data_selector() -> u16 {
 /// IA32_PRED_CMD and IA32_FLUSH_CMD: do it (SDM vol. 4, table of architectural MSRs).
 const DO: u64 = 1;
 
-/// Does all that `actions` names. VERW comes last: the nearer to the guest's entry, the less is behind it in the buffers.
+/// How often each action was carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Carried {
+    /// [`Actions::IBPB`]
+    pub ibpb: u64,
+    /// [`Actions::RSB_FILL`]
+    pub rsb_fills: u64,
+    /// [`Actions::L1D_FLUSH`]
+    pub l1d_flushes: u64,
+    /// [`Actions::VERW`]
+    pub verw: u64,
+}
+
+/// Does all that `actions` names, and counts it. VERW comes last: the nearer to the guest's entry, the less is behind it in the buffers.
 ///
 /// # Safety
 /// The processor has what is named; IBPB and L1D flush are MSRs that not every one has.
 #[inline]
-pub unsafe fn carry_out(actions: Actions) {
+pub unsafe fn carry_out(actions: Actions, carried: &mut Carried) {
     if actions.is_empty() {
         return;
     }
     if actions.contains(Actions::IBPB) {
         // SAFETY: it is there per contract; a barrier changes no result.
         unsafe { msr::write(PRED_CMD, DO) };
+        carried.ibpb += 1;
     }
     if actions.contains(Actions::RSB_FILL) {
         fill_return_stack();
+        carried.rsb_fills += 1;
     } else if actions.contains(Actions::RETURN_GUARD) {
         guard_return();
     }
     if actions.contains(Actions::L1D_FLUSH) {
         // SAFETY: it is there per contract; a flush changes no result.
         unsafe { msr::write(FLUSH_CMD, DO) };
+        carried.l1d_flushes += 1;
     }
     if actions.contains(Actions::VERW) {
         overwrite_buffers();
+        carried.verw += 1;
     }
 }
 
@@ -150,8 +167,15 @@ mod tests {
             Actions::VERW,
             Actions::RSB_FILL | Actions::RETURN_GUARD | Actions::VERW,
         ] {
+            let mut carried = Carried::default();
             // SAFETY: none of these needs anything.
-            unsafe { carry_out(actions) };
+            unsafe { carry_out(actions, &mut carried) };
+            let wanted = Carried {
+                rsb_fills: actions.contains(Actions::RSB_FILL).into(),
+                verw: actions.contains(Actions::VERW).into(),
+                ..Carried::default()
+            };
+            assert_eq!(carried, wanted);
         }
     }
 }

@@ -41,7 +41,7 @@ pub use decoder::Decoder;
 pub use frame::{TooLong, encode, frame, frame_len};
 pub use message::{FromMachine, Message, ToMachine};
 pub use outbox::Outbox;
-pub use times::{Class, CoreTimes, MachineTimes, Reservation, VcpuTimes};
+pub use times::{Class, Cleared, CoreTimes, MachineTimes, Reservation, VcpuTimes};
 
 /// Version of the protocol. It changes when a reader of the last version would misread a message; messages, commands and answers
 /// that are added at the end of their list do not change it.

@@ -36,6 +36,24 @@ pub struct CoreTimes {
     pub switches: u64,
     /// The longest time that such a change took
     pub worst_switch: Ticks,
+    /// What was done so that one VM learns nothing of another
+    pub cleared: Cleared,
+}
+
+/// What was done where a core went from one VM to another, or had loaded the memory of one. Which of them a processor needs its policy says:
+/// one that is needed is done as often as there were changes, any other never.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Cleared {
+    /// How many changes there were; those between vCPUs of one VM are none
+    pub changes: u64,
+    /// Indirect-branch predictor barriers
+    pub ibpb: u64,
+    /// The return stack was filled
+    pub rsb_fills: u64,
+    /// The first-level data cache was flushed
+    pub l1d_flushes: u64,
+    /// Buffers were overwritten by VERW
+    pub verw: u64,
 }
 
 /// Where the time of a vCPU went.

@@ -111,6 +111,13 @@ fn times() -> impl Strategy<Value = MachineTimes> {
         host: Ticks(host),
         switches,
         worst_switch: Ticks(worst),
+        cleared: Cleared {
+            changes: switches / 2,
+            ibpb: switches / 3,
+            rsb_fills: worst,
+            l1d_flushes: 0,
+            verw: 1,
+        },
     });
     let vcpu = (text(), class(), any::<[u64; 8]>(), any::<[u64; 4]>()).prop_map(
         |(vm, class, [vcpu, core, run, reserved, wait, throttled, blocked, turns], rest)| {

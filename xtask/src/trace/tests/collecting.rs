@@ -79,6 +79,7 @@ impl Machine {
             host: Ticks(0),
             switches: 0,
             worst_switch: Ticks(0),
+            cleared: proto::Cleared::default(),
         };
         let vcpu = |vm: &str, vcpu| VcpuTimes {
             vm: vm.to_owned(),

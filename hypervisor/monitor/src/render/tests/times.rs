@@ -15,6 +15,7 @@ fn at(seconds: u64) -> MachineTimes {
         host: us(host),
         switches: seconds * 1234,
         worst_switch: Ticks(17),
+        cleared: proto::Cleared::default(),
     };
     let vcpu = |vm: &str, vcpu, class, [run, wait, throttled]: [u64; 3]| VcpuTimes {
         vm: vm.into(),
