@@ -13,6 +13,7 @@
 
 pub mod bytes;
 pub mod cmdline;
+pub mod code;
 pub mod cpu;
 pub mod descriptors;
 pub mod heap;

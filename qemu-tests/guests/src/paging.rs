@@ -129,3 +129,18 @@ pub fn entry(page: usize) -> u64 {
     // SAFETY: within the table.
     unsafe { (TABLE.address() as *const u64).add(page).read_volatile() }
 }
+
+/// Where the entry of a page of the window lies, for others to write it.
+#[must_use]
+pub fn entry_address(page: usize) -> u64 {
+    assert!(page < 512);
+    TABLE.address() + 8 * page as u64
+}
+
+/// Where the directory's entry of the window lies, and what it holds.
+#[must_use]
+pub fn window_entry() -> (u64, u64) {
+    let at = DIRECTORIES.address() + 4 * PAGE_SIZE;
+    // SAFETY: within the directories.
+    (at, unsafe { (at as *const u64).read_volatile() })
+}

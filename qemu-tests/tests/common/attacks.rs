@@ -35,6 +35,7 @@ pub(crate) struct Attack {
     vcpus: u32,
     lines: &'static str,
     ways: &'static [Way],
+    lives: &'static [Life],
     reports: &'static [&'static str],
 }
 
@@ -46,6 +47,15 @@ pub(crate) struct Way {
     pub(crate) end: &'static str,
 }
 
+/// How a life of an attacker ends before its last one, when it asks what to do: the next looks for what is left of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Life {
+    /// It resets itself
+    Reset,
+    /// It is stopped, and started anew
+    Stopped,
+}
+
 /// An attacker with one vCPU.
 pub(crate) const fn attack(word: &'static str) -> Attack {
     Attack {
@@ -53,6 +63,7 @@ pub(crate) const fn attack(word: &'static str) -> Attack {
         vcpus: 1,
         lines: "",
         ways: &[],
+        lives: &[],
         reports: &[],
     }
 }
@@ -71,6 +82,11 @@ impl Attack {
     /// What its program does for ever, each in a VM of its own, one after the other behind the claims.
     pub(crate) const fn ways(self, ways: &'static [Way]) -> Attack {
         Attack { ways, ..self }
+    }
+
+    /// The lives before its last.
+    pub(crate) const fn lives(self, lives: &'static [Life]) -> Attack {
+        Attack { lives, ..self }
     }
 
     /// What our log may say beyond the usual, for it is the right answer: regular expressions, from the VM's name on.
@@ -113,8 +129,23 @@ impl Attack {
             .cpus(self.vcpus + 1)
             .limit(LIMIT)
             .type_to(APART, "steady: second=", "")
-            .ctl_after(BESIDE, "steady: second=", "vm start attacker")
-            .send(r"attacker \w+ bulkhead: vm: end reason=", "");
+            .ctl_after(BESIDE, "steady: second=", "vm start attacker");
+        const QUESTION: &str = "guest: what now";
+        for life in self.lives {
+            boot = match life {
+                Life::Reset => boot
+                    .type_to(ATTACKER, QUESTION, "r")
+                    .send("attacker info bulkhead: vm: end reason=reset ", ""),
+                Life::Stopped => boot
+                    .ctl_after(ATTACKER, QUESTION, "vm stop attacker")
+                    .send("attacker info bulkhead: vm: end reason=stopped ", "")
+                    .ctl("", "vm start attacker"),
+            };
+        }
+        if !self.lives.is_empty() {
+            boot = boot.type_to(ATTACKER, QUESTION, "q");
+        }
+        boot = boot.send(r"attacker \w+ bulkhead: vm: end reason=", "");
         for (way, (name, ..)) in self.ways.iter().zip(&vms[ATTACKER + 1..]) {
             boot = boot.ctl("", &format!("vm start {name}"));
             if way.end == "stopped" {
