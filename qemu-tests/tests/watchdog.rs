@@ -50,7 +50,7 @@ fn fires(model: &str, cpus: u32, lines: &str) -> Result<()> {
 
 /// The watchdog of a VM that is paused stands still, and goes on with it.
 fn paused(model: &str) -> Result<()> {
-    let lines = format!("cmdline = \"countdown=3000 longer=60000\"\n{WATCHED}");
+    let lines = format!("cmdline = \"countdown=3000 longer=60000\"\nautostart = false\n{WATCHED}");
     let vms = [
         steady("clock", 1, "", ""),
         ("dog".to_owned(), "watchdog".to_owned(), lines),
@@ -58,7 +58,7 @@ fn paused(model: &str) -> Result<()> {
     let mut boot = boot(&vms)
         .cpu_model(model)
         .cpus(2)
-        .type_to(0, "steady: second=", "")
+        .ctl("", "vm start dog")
         .ctl_after(1, "guest: starves", "vm pause dog");
     for _ in 0..5 {
         boot = boot.type_to(0, "steady: second=", "");
@@ -70,7 +70,7 @@ fn paused(model: &str) -> Result<()> {
         .type_to(0, "", "q")
         .run()?;
     holds_on_console(&outcome, 1)?;
-    let vms = list(outcome.answers.get(1))?;
+    let vms = list(outcome.answers.get(2))?;
     ensure!(vms[1].state == VmState::Paused, "{:?}", vms[1]);
     outcome.expect_line("dog warn bulkhead: vm: end reason=watchdog ")?;
     let due: u64 = outcome.expect_console(1, r"guest: starves until=(\d+)")?[1].parse()?;
