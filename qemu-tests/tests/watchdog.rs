@@ -133,7 +133,7 @@ fn main() -> ExitCode {
     let own = "cores = [1]";
     for model in [WITH_DELIVERY, WITHOUT_DELIVERY] {
         let all = model != WITH_DELIVERY;
-        let name = |name| format!("{name}::{model}");
+        let name = |name| format!("watchdog::{name}::{model}");
         let shared = qemu_tests::test(&name("on_the_first_core"), move || fires(model, 1, ""));
         let apart = qemu_tests::test(&name("on_a_core_of_its_own"), move || fires(model, 2, own));
         let held = qemu_tests::test(&name("paused"), move || paused(model));
