@@ -178,6 +178,7 @@ impl Vcpu {
                 start,
                 pat: control::PAT_RESET,
                 guest_cr4: (policy.cpuid.cr4() - Cr4::OSXSAVE).bits(),
+                physical_bits: policy.cpuid.address_bits(),
                 tsc_offset: self.software.tsc_offset(),
                 vpid,
                 host: &self.host,

@@ -8,10 +8,11 @@
     reason = "parts and widths are of eight bytes at most"
 )]
 
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::linear::{advance, linear};
 use crate::walk::{Intent, Translation, walk};
 use seam::GuestMem;
+use spec::cpu::{Cr0, Rflags};
 use spec::state::CpuState;
 use spec::{Gpa, Gva, PAGE_SIZE, Width};
 
@@ -64,6 +65,9 @@ impl Place {
         known: Option<&Translation>,
     ) -> Result<Self, Error> {
         let at = linear(cpu, segment, offset, width.bytes(), intent)?;
+        if !at.0.is_multiple_of(width.bytes()) && is_alignment_checked(cpu) {
+            return Err(Fault::alignment().into());
+        }
         let room = PAGE_SIZE - at.0 % PAGE_SIZE;
         if room < width.bytes() {
             // The processor may have met either page.
@@ -182,6 +186,12 @@ impl Place {
         }
         Ok(())
     }
+}
+
+/// Whether operands have to be aligned (SDM vol. 3, "Alignment Check Exception (#AC)").
+#[cold]
+fn is_alignment_checked(cpu: &CpuState) -> bool {
+    cpu.cpl() == 3 && cpu.cr0 & Cr0::AM.bits() != 0 && cpu.rflags & Rflags::AC.bits() != 0
 }
 
 /// Splits a part into accesses that a bus has: itself, or, for 3, 5, 6 or 7 bytes at a page's border, aligned

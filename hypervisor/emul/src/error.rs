@@ -29,6 +29,15 @@ impl Fault {
         Self::zero(cpu, vector::SS)
     }
 
+    /// #AC(0), which comes at privilege level 3 alone.
+    pub(crate) const fn alignment() -> Self {
+        Self {
+            vector: vector::AC,
+            error_code: Some(0),
+            cr2: None,
+        }
+    }
+
     fn zero(cpu: &CpuState, vector: Vector) -> Self {
         Self {
             vector,

@@ -1,8 +1,7 @@
 //! The walk through the guest's own page tables (SDM vol. 3, "Paging").
 //!
 //! Known differences from a processor: PAE's four page-directory-pointer entries are read from memory and not
-//! from the registers that a load of CR3 filled; address bits past the physical-address width are not taken
-//! for reserved but lead outside memory; protection keys are not asked (the processor asked them before it
+//! from the registers that a load of CR3 filled; protection keys are not asked (the processor asked them before it
 //! reported the access).
 #![expect(
     clippy::arithmetic_side_effects,
@@ -220,7 +219,7 @@ impl<'a, M: GuestMem, const MODE: u32> Walker<'a, M, MODE> {
     fn pointed(&self) -> Result<u64, WalkError> {
         let at = Gpa((self.cpu.cr3 & 0xffff_ffe0) + ((self.linear.0 >> 30) & 3) * 8);
         let entry = self.entry(at)?;
-        if entry & 0x1e6 != 0 || entry >> 52 != 0 {
+        if entry & (0x1e6 | u64::MAX << 52 | self.beyond()) != 0 {
             return Err(self.fault(PageFaultCode::PROTECTION | PageFaultCode::RESERVED));
         }
         Ok(entry & Pte::FRAME.bits())
@@ -235,12 +234,20 @@ impl<'a, M: GuestMem, const MODE: u32> Walker<'a, M, MODE> {
         }
     }
 
+    /// The bits of a frame that lie beyond physical addresses.
+    fn beyond(&self) -> u64 {
+        Pte::FRAME.bits()
+            & u64::MAX
+                .checked_shl(self.cpu.physical_bits.into())
+                .unwrap_or(0)
+    }
+
     /// The bits that are reserved in every entry.
     fn reserved(&self) -> u64 {
         let high = match MODE {
             BITS32 => return 0,
-            PAE => 0x7ff << 52,
-            _ => 0,
+            PAE => 0x7ff << 52 | self.beyond(),
+            _ => self.beyond(),
         };
         if self.no_execute() {
             high
@@ -250,11 +257,11 @@ impl<'a, M: GuestMem, const MODE: u32> Walker<'a, M, MODE> {
     }
 
     /// The bits that are reserved in an entry that maps a page of `1 << shift` bytes: those between the PAT bit, 12,
-    /// and the frame. Of a 4 MiB page only bit 21: bits 20:13 are bits 39:32 of the address (PSE-36).
+    /// and the frame. Of a 4 MiB page bit 21, and those of bits 20:13 that lie beyond: they are bits 39:32 of the address (PSE-36).
     fn hole(&self, shift: u32) -> u64 {
         match (MODE, shift) {
             (_, PAGE_SHIFT) => 0,
-            (BITS32, _) => 1 << 21,
+            (BITS32, _) => (1 << 22) - (1 << (self.cpu.physical_bits.clamp(32, 40) - 19)),
             _ => (1 << shift) - (1 << 13),
         }
     }

@@ -19,6 +19,8 @@ pub struct CpuState {
     pub cr4: u64,
     /// IA32_EFER
     pub efer: u64,
+    /// Bits of physical addresses: those above them are reserved in entries of page tables
+    pub physical_bits: u8,
     /// ES, CS, SS, DS, FS, GS, in the order in which instructions encode them
     pub segments: [Segment; 6],
 }

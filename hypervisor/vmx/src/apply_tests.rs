@@ -130,7 +130,7 @@ fn a_bit_that_is_not_the_guests_exits() {
 fn nobody_can_give_away_what_is_pinned() {
     let capabilities = fixture::capabilities();
     let controls = fixture::controls(&capabilities);
-    let vcpu = crate::Vcpu::new(&controls, fixture::HOST.cr4, u64::MAX);
+    let vcpu = crate::Vcpu::new(&controls, fixture::HOST.cr4, u64::MAX, 52);
     let pinned = (Cr4::VMXE | Cr4::SMXE | Cr4::MCE).bits() | !capabilities.cr4.may_be_one;
     assert_eq!(vcpu.cr4.mask, pinned);
 }

@@ -230,6 +230,7 @@ impl Vcpu {
             cr3: vmcs.read(vmcs::GUEST_CR3),
             cr4: self.cr4(vmcs),
             efer: vmcs.read(vmcs::GUEST_EFER),
+            physical_bits: self.physical_bits,
             segments: [Segment::default(); 6],
         };
         let rights = |n| vmcs.read(vmcs::segment(n).rights) as u32;

@@ -267,6 +267,7 @@ pub(crate) fn initialised(
             start,
             pat: 0x0007_0406_0007_0406,
             guest_cr4: GUEST_CR4,
+            physical_bits: 46,
             tsc_offset: 0,
             vpid: 1,
             host: &HOST,

@@ -64,6 +64,8 @@ pub struct Setup<'a> {
     /// CR4 bits that the guest may change without an exit. A bit whose feature is hidden must not be here; one on which
     /// a CPUID answer hangs (OSXSAVE, PKE) should not be, so that its owner learns of the change.
     pub guest_cr4: u64,
+    /// Bits of physical addresses, as CPUID tells the guest
+    pub physical_bits: u8,
     /// What the guest's TSC is ahead of the host's, modulo 2^64: what the vCPU's software half says, since that keeps it
     /// over INIT
     pub tsc_offset: u64,
@@ -80,7 +82,12 @@ pub struct Setup<'a> {
 ///
 /// For a start-up IPI [`Vcpu::start_up`] is enough, and keeps what INIT keeps.
 pub fn initialise(vmcs: &mut impl Vmcs, setup: &Setup<'_>) -> Vcpu {
-    let mut vcpu = Vcpu::new(setup.controls, setup.host.cr4, setup.guest_cr4);
+    let mut vcpu = Vcpu::new(
+        setup.controls,
+        setup.host.cr4,
+        setup.guest_cr4,
+        setup.physical_bits,
+    );
     controls(vmcs, setup);
     host(vmcs, setup.host);
     guest(vmcs, setup, &mut vcpu);

@@ -54,6 +54,8 @@ pub struct Vcpu {
     /// The last exit was the #DB of INT1, which is delivered as a trap of that instruction
     pub(crate) int1: bool,
     pub(crate) timer_shift: u8,
+    /// Bits of the guest's physical addresses
+    pub(crate) physical_bits: u8,
     /// See [`Vcpu::was_delivering`]
     pub(crate) delivering: bool,
     /// See [`Vcpu::last_rip`]
@@ -62,7 +64,12 @@ pub struct Vcpu {
 
 impl Vcpu {
     /// `guest_cr4` are the CR4 bits that the guest changes without an exit.
-    pub(crate) fn new(controls: &Controls, host_cr4: u64, guest_cr4: u64) -> Self {
+    pub(crate) fn new(
+        controls: &Controls,
+        host_cr4: u64,
+        guest_cr4: u64,
+        physical_bits: u8,
+    ) -> Self {
         // With unrestricted guest PE and PG are free (SDM vol. 3, "Restrictions on VMX Operation"), and the processor
         // keeps IA32_EFER.LMA and the "IA-32e mode guest" control in step with them.
         let cr0_fixed = controls.cr0.must_be_one & !(Cr0::PE | Cr0::PG).bits();
@@ -93,6 +100,7 @@ impl Vcpu {
             queued: None,
             int1: false,
             timer_shift: controls.timer_shift,
+            physical_bits,
             delivering: false,
             last_rip: 0,
         }

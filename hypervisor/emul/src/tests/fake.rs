@@ -223,6 +223,7 @@ pub(super) fn protected() -> CpuState {
         cr3: 0,
         cr4: 0,
         efer: 0,
+        physical_bits: 52,
         segments,
     }
 }

@@ -285,3 +285,38 @@ proptest! {
         }
     }
 }
+
+/// Found by `attack_instructions`: the processor checks the operand at which it gives up, not the other one.
+#[test]
+fn unaligned_operands_of_ring_3_are_checked_where_the_guest_wants_it() {
+    let both = |cpl_3: bool, am: bool, ac: bool, to: u64| {
+        let ram = Ram::default();
+        let root = ram.table();
+        ram.pages.borrow_mut().add(CODE, 1);
+        ram.pages.borrow_mut().add(RAM, 1);
+        for page in [CODE, RAM, CHIP] {
+            ram.map(root, 4, page, page, rw() | Pte::USER);
+        }
+        let mut cpu = long(root);
+        if cpl_3 {
+            cpu = super::fake::user(cpu);
+        }
+        cpu.cr0 |= u64::from(am) << 18;
+        cpu.rflags |= u64::from(ac) << 18;
+        cpu.rip = CODE;
+        // MOVSD
+        ram.set(CODE, &[0xa5]);
+        let mut chips = Chips::default();
+        chips.pages.add(CHIP, 1);
+        let mut gprs = Gprs::default();
+        gprs.0[6] = CHIP;
+        gprs.0[7] = to;
+        run(&cpu, &mut gprs, &ram, &mut chips).err()
+    };
+    let checked = Some(injected(vector::AC, Some(0), None));
+    assert_eq!(both(true, true, true, RAM + 2), checked);
+    assert_eq!(both(true, true, true, RAM + 4), None);
+    assert_eq!(both(false, true, true, RAM + 2), None);
+    assert_eq!(both(true, false, true, RAM + 2), None);
+    assert_eq!(both(true, true, false, RAM + 2), None);
+}

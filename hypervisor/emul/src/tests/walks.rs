@@ -352,3 +352,47 @@ proptest! {
         }
     }
 }
+
+/// Found by `attack_instructions`: a write went nowhere that the processor refuses.
+#[test]
+fn address_bits_beyond_the_physical_width_are_reserved() {
+    let refused = fault(Code::PROTECTION | Code::RESERVED);
+    for bit in 39..52 {
+        let ram = Ram::default();
+        let root = ram.table();
+        ram.map(root, 4, LINEAR, 1 << bit, all());
+        let mut cpu = long(root);
+        assert_eq!(
+            walk(&ram, &cpu, Gva(LINEAR), Intent::Read),
+            Ok(Gpa(1 << bit | 0xabc))
+        );
+        cpu.physical_bits = bit;
+        assert_eq!(walk(&ram, &cpu, Gva(LINEAR), Intent::Read), refused);
+        cpu.physical_bits = bit + 1;
+        assert_eq!(
+            walk(&ram, &cpu, Gva(LINEAR), Intent::Read),
+            Ok(Gpa(1 << bit | 0xabc))
+        );
+    }
+    // A 4 MiB page has bits 39:32 of its address in bits 20:13.
+    let ram = Ram::default();
+    ram.pages.borrow_mut().add(0, 2);
+    let mut cpu = protected();
+    cpu.cr0 |= Cr0::PG.bits();
+    cpu.cr4 = Cr4::PSE.bits();
+    cpu.cr3 = 0x1000;
+    ram.set_entry(0x1000, 1 << 16 | (all() | Pte::PAGE).bits());
+    cpu.physical_bits = 36;
+    assert_eq!(
+        walk(&ram, &cpu, Gva(0x10), Intent::Read),
+        Ok(Gpa(0x8_0000_0010))
+    );
+    cpu.physical_bits = 35;
+    assert_eq!(
+        walk(&ram, &cpu, Gva(0x10), Intent::Read),
+        Err(WalkError::Fault {
+            code: Code::PROTECTION | Code::RESERVED,
+            address: Gva(0x10)
+        })
+    );
+}

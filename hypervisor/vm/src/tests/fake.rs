@@ -404,6 +404,7 @@ pub(crate) fn flat(cpl: u8) -> CpuState {
         cr3: 0,
         cr4: 0,
         efer: 0,
+        physical_bits: 39,
         segments: [segment; 6],
     };
     cpu.segments[CpuState::CS].rights |= 8;
