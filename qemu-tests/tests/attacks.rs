@@ -16,6 +16,8 @@ const WITH_BARRIER: &str = "tigerlake";
 const ATTACKS: &[Attack] = &[
     attack("indices"),
     attack("noncanonical"),
+    attack("privilege"),
+    attack("instructions"),
     attack("msrs_and_ports"),
     attack("memory_map"),
     attack("translations").lives(&[Life::Reset]).reports(RESETS),
