@@ -62,7 +62,7 @@ fn mark(id: u64, at: u64) -> u64 {
 /// Whose mark a word is, and of which address.
 fn whose(word: u64) -> Option<(u64, u64)> {
     let of = word.wrapping_mul(INVERSE);
-    let (id, at) = (of >> 56, of & (1 << 56) - 1);
+    let (id, at) = (of >> 56, of & ((1 << 56) - 1));
     let known = id == OWN || NEIGHBOURS.contains(&id);
     // Those of registers are of the first few addresses.
     (known && at < END && (at.is_multiple_of(8) || at < 16)).then_some((id, at))
