@@ -1,4 +1,4 @@
-//! Which physical memory is free: ranges, sorted and merged.
+//! Which physical memory is free: ranges, sorted and merged; and what the rest of it is used for.
 #![expect(
     clippy::arithmetic_side_effects,
     reason = "`add` takes only ranges that end below 2^64, which are disjoint; 256 of them at most"
@@ -8,6 +8,7 @@
     reason = "`count` is the number of ranges in the table, and places are found among them"
 )]
 
+use crate::ledger::{Ledger, Owned, Use};
 use spec::{Hpa, PAGE_SIZE};
 
 /// A range of host-physical memory, whole frames.
@@ -20,7 +21,7 @@ pub struct Extent {
 }
 
 impl Extent {
-    const fn end(&self) -> u64 {
+    pub(crate) const fn end(&self) -> u64 {
         self.start.0 + self.len
     }
 }
@@ -34,6 +35,7 @@ pub const MAX_EXTENTS: usize = 256;
 pub struct Frames {
     free: [Extent; MAX_EXTENTS],
     count: usize,
+    ledger: Ledger,
 }
 
 impl Default for Frames {
@@ -52,6 +54,7 @@ impl Frames {
                 len: 0,
             }; MAX_EXTENTS],
             count: 0,
+            ledger: Ledger::new(),
         }
     }
 
@@ -59,6 +62,22 @@ impl Frames {
     #[must_use]
     pub fn extents(&self) -> &[Extent] {
         self.free.get(..self.count).unwrap_or(&[])
+    }
+
+    /// What is used for what, lowest first: all that was taken, or could not be added.
+    #[must_use]
+    pub fn owned(&self) -> &[Owned] {
+        self.ledger.entries()
+    }
+
+    /// A part of what was taken is used for this from now on.
+    pub fn reuse(&mut self, extent: Extent, used: Use) {
+        self.ledger.note(extent, used);
+    }
+
+    /// Nothing is known any more of what a part of what was taken is used for: a fault, for tests of who looks for it.
+    pub fn disown(&mut self, extent: Extent) {
+        self.ledger.strike(extent);
     }
 
     /// Free bytes.
@@ -85,17 +104,27 @@ impl Frames {
             start,
             len: end.0 - start.0,
         };
+        let is_free = |e: &Extent| e.start.0 < extent.end() && extent.start.0 < e.end();
+        if self.extents().iter().any(is_free) {
+            return false;
+        }
+        let added = self.add_whole(extent);
+        if added {
+            self.ledger.strike(extent);
+        } else {
+            self.ledger.note(extent, Use::Lost);
+        }
+        added
+    }
+
+    /// Adds whole frames of which none is free; `false` if the table is full.
+    fn add_whole(&mut self, extent: Extent) -> bool {
         let at = self.extents().partition_point(|e| e.start < extent.start);
         let before = at
             .checked_sub(1)
             .and_then(|i| self.extents().get(i))
             .copied();
         let after = self.extents().get(at).copied();
-        if before.is_some_and(|b| b.end() > extent.start.0)
-            || after.is_some_and(|a| extent.end() > a.start.0)
-        {
-            return false;
-        }
         let joins_before = before.is_some_and(|b| b.end() == extent.start.0);
         let joins_after = after.is_some_and(|a| extent.end() == a.start.0);
         match (joins_before, joins_after) {
@@ -115,8 +144,8 @@ impl Frames {
     }
 
     /// Takes `len` bytes aligned to `align` (a power of two, at least a frame) from the highest range that has
-    /// them: low memory is scarce and wanted by trampolines and old DMA.
-    pub fn take(&mut self, len: u64, align: u64) -> Option<Extent> {
+    /// them, to be used for `used`: low memory is scarce and wanted by trampolines and old DMA.
+    pub fn take(&mut self, len: u64, align: u64, used: Use) -> Option<Extent> {
         let len = len.checked_next_multiple_of(PAGE_SIZE).filter(|&l| l > 0)?;
         for i in (0..self.count).rev() {
             let e = self.free[i];
@@ -124,14 +153,15 @@ impl Frames {
                 continue;
             };
             if start >= e.start.0 {
-                return self.carve(i, start, len);
+                return self.carve(i, start, len, used);
             }
         }
         None
     }
 
-    /// Takes the largest multiple of `align`, at most `max` bytes, that lies in one range and is aligned to `align`.
-    pub fn take_largest(&mut self, max: u64, align: u64) -> Option<Extent> {
+    /// Takes the largest multiple of `align`, at most `max` bytes, that lies in one range and is aligned to `align`, to be used for
+    /// `used`.
+    pub fn take_largest(&mut self, max: u64, align: u64, used: Use) -> Option<Extent> {
         let aligned = |e: &Extent| {
             let start = e.start.0.checked_next_multiple_of(align)?;
             let len = e.end().checked_sub(start)? & !(align - 1);
@@ -147,11 +177,11 @@ impl Frames {
         if want == 0 {
             return None;
         }
-        self.carve(i, start + (len - want), want)
+        self.carve(i, start + (len - want), want, used)
     }
 
     /// Cuts `start..start + len` out of range `i`, which holds it.
-    fn carve(&mut self, i: usize, start: u64, len: u64) -> Option<Extent> {
+    fn carve(&mut self, i: usize, start: u64, len: u64, used: Use) -> Option<Extent> {
         let e = self.free[i];
         let before = start - e.start.0;
         let after = e.end() - (start + len);
@@ -177,10 +207,12 @@ impl Frames {
                 self.free[i].len = before;
             }
         }
-        Some(Extent {
+        let taken = Extent {
             start: Hpa(start),
             len,
-        })
+        };
+        self.ledger.note(taken, used);
+        Some(taken)
     }
 
     fn insert(&mut self, at: usize, extent: Extent) -> bool {
@@ -250,7 +282,7 @@ mod tests {
                     }
                     Op::Take(l, a) | Op::Largest(l, a) => {
                         let align = PAGE_SIZE << a;
-                        let got = if matches!(op, Op::Take(..)) { f.take(l * PAGE_SIZE, align) } else { f.take_largest(l * PAGE_SIZE, align) };
+                        let got = if matches!(op, Op::Take(..)) { f.take(l * PAGE_SIZE, align, Use::Stack) } else { f.take_largest(l * PAGE_SIZE, align, Use::Heap) };
                         if let Some(e) = got {
                             prop_assert!(e.start.is_aligned(align));
                             for p in pages(e) {
@@ -269,6 +301,9 @@ mod tests {
                 let listed: Vec<u64> = f.extents().iter().flat_map(|e| pages(*e)).collect();
                 prop_assert_eq!(&listed, &free.iter().copied().collect::<Vec<_>>());
                 prop_assert!(f.extents().windows(2).all(|w| w[0].end() < w[1].start.0), "sorted, merged");
+                let owned: BTreeSet<u64> = f.owned().iter().flat_map(|o| pages(o.extent)).collect();
+                let used: BTreeSet<u64> = taken.iter().flat_map(|e| pages(*e)).collect();
+                prop_assert_eq!(owned, used, "what is taken is known, and nothing else");
             }
         }
     }
@@ -287,6 +322,26 @@ mod tests {
             len: PAGE_SIZE
         }));
         assert_eq!(f.available(), MAX_EXTENTS as u64 * PAGE_SIZE);
+        let lost = Owned {
+            extent: Extent {
+                start: Hpa(1 << 30),
+                len: PAGE_SIZE,
+            },
+            used: Use::Lost,
+        };
+        assert_eq!(f.owned(), &[lost]);
+    }
+
+    #[test]
+    fn what_is_free_is_not_lost_for_being_given_back_twice() {
+        let mut f = Frames::new();
+        let all = Extent {
+            start: Hpa(0),
+            len: 4 * PAGE_SIZE,
+        };
+        assert!(f.add(all));
+        assert!(!f.add(all));
+        assert_eq!((f.owned(), f.available()), (&[][..], all.len));
     }
 
     #[test]

@@ -18,10 +18,12 @@
 
 pub mod frames;
 pub mod guest;
+pub mod ledger;
 pub mod tables;
 pub mod window;
 
 pub use frames::{Extent, Frames};
 pub use guest::GuestRam;
+pub use ledger::{Owned, Use};
 pub use tables::FrameTables;
 pub use window::Window;

@@ -1,6 +1,6 @@
 //! Frames for page tables, nested and the host's own.
 
-use crate::{Extent, Frames, Window};
+use crate::{Extent, Frames, Use, Window};
 use seam::TableMem;
 use spec::{Hpa, PAGE_SIZE};
 use spin::Mutex;
@@ -13,9 +13,23 @@ pub struct FrameTables<'a> {
     pub frames: &'a Mutex<Frames>,
     /// How they are reached
     pub window: Window,
+    /// What for
+    pub used: Use,
 }
 
 impl FrameTables<'_> {
+    /// These, for something else.
+    #[must_use]
+    pub const fn to_use(self, used: Use) -> Self {
+        Self { used, ..self }
+    }
+
+    /// The aligned word at `at`, read once; `None` outside the window.
+    #[must_use]
+    pub fn word(&self, at: Hpa) -> Option<u64> {
+        self.window.load(at)
+    }
+
     /// Copies `bytes`, at most a frame of them, to the start of a frame that [`TableMem::alloc`] gave. `false`, and nothing
     /// is copied, if they are more or the frame lies outside memory.
     #[must_use]
@@ -26,7 +40,11 @@ impl FrameTables<'_> {
 
 impl TableMem for FrameTables<'_> {
     fn alloc(&mut self) -> Option<Hpa> {
-        let frame = self.frames.lock().take(PAGE_SIZE, PAGE_SIZE)?.start;
+        let frame = self
+            .frames
+            .lock()
+            .take(PAGE_SIZE, PAGE_SIZE, self.used)?
+            .start;
         self.window.scrub_frame(frame)?;
         Some(frame)
     }

@@ -11,7 +11,7 @@ const NX: u64 = 1 << 63;
 fn four(index: u64) -> Fake {
     let memory = Fake::default();
     for level in 1..4 {
-        memory.put(0x1000 * level + 8 * index, 0x1000 * (level + 1) | 3);
+        memory.put(0x1000 * level + 8 * index, (0x1000 * (level + 1)) | 3);
     }
     memory.put(0x4000, 0);
     memory

@@ -10,7 +10,7 @@ const EPTP: u64 = ROOT | 0x1e;
 fn four() -> Fake {
     let memory = Fake::default();
     for level in 1..4 {
-        memory.put(0x1000 * level, 0x1000 * (level + 1) | 7);
+        memory.put(0x1000 * level, (0x1000 * (level + 1)) | 7);
     }
     memory.put(0x4000, 0);
     memory
