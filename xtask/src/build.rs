@@ -34,6 +34,22 @@ pub fn programs() -> Result<Programs> {
     })
 }
 
+/// Builds `boot` and a `bulkhead` that does wrong when it is told to.
+///
+/// # Errors
+/// The compiler's; it has said why on stderr.
+pub fn planted() -> Result<Programs> {
+    let shared = only(built("bulkhead", BARE, "planted")?, "bulkhead")?;
+    let apart = shared.with_file_name("bulkhead-planted");
+    std::fs::copy(&shared, &apart).with_context(|| format!("{} cannot be made", apart.display()))?;
+    // Cargo has one file for both: what stays there is the image that does no wrong.
+    let Programs { boot, .. } = programs()?;
+    Ok(Programs {
+        boot,
+        hypervisor: apart,
+    })
+}
+
 /// Builds the tiny guests: name and ELF file of each.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::run::Runner;
 use crate::times::Here;
-use crate::{console, lifecycle, stop, trace, watchdog};
+use crate::{console, desk, lifecycle, stop, trace, watchdog};
 use proto::trace::What;
 use sched::Id;
 use spec::Ticks;
@@ -17,9 +17,17 @@ impl Runner {
         if console::is_ours(self.core.local.index)
             && (console::was_rung() | self.core.has_consoles_due())
         {
-            let here = Here::new(&self.scheduler, &self.vcpus, self.switches);
-            let report = &self.seat.report;
-            self.core.serve_consoles(&mut || report.tell(&here, now));
+            let (seat, number) = (self.seat, self.core.local.index);
+            // What somebody there asks of this core is told at once.
+            self.core.serve_consoles(&mut || {
+                if seat.desk.is_asked() {
+                    let (vtx, vcpus) = (&self.vtx, &mut self.vcpus);
+                    desk::Here::new(seat, number, vtx, vcpus, self.current).tell();
+                } else {
+                    let here = Here::new(&self.scheduler, &self.vcpus, self.switches);
+                    seat.report.tell(&here, now);
+                }
+            });
         }
         if watchdog::is_ours(self.core.local.index)
             && (self.seat.is_to_watch() | self.core.has_watchdogs_due(now))
@@ -60,6 +68,7 @@ impl Runner {
             let here = Here::new(&self.scheduler, &self.vcpus, self.switches);
             self.seat.report.tell(&here, now);
         }
+        self.tell_if_asked();
         if self.homesick {
             self.core.local.note_kick();
         }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bootloader_api::info::{MemoryRegionKind, PixelFormat};
 use bootloader_api::{BootInfo, BootloaderConfig, config::Mapping};
 use paging::Rights;
+use proto::certificate::{MemoryKind, MemoryRange, Range};
 use ram::{Extent, Frames};
 use spec::{Hpa, PAGE_SIZE};
 
@@ -20,7 +21,7 @@ pub(crate) static CONFIG: BootloaderConfig = {
 };
 
 /// Memory below this is left alone: real-mode structures of the firmware, and start-up code of other cores.
-const LOW_MEMORY: u64 = 1 << 20;
+pub(crate) const LOW_MEMORY: u64 = 1 << 20;
 
 /// The machine as the loader left it.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Machine {
     /// Ranges that must stay mapped, and how: what is free can be written, what holds our own image, the bundle and the
     /// firmware's tables only read
     pub(crate) mapped: Vec<(Extent, Rights)>,
+    /// What the loader said of all memory that it knows of
+    pub(crate) known: Vec<MemoryRange>,
     /// The loader's stack, on which we run
     pub(crate) stack: (u64, u64),
     /// The bundle
@@ -128,6 +131,7 @@ pub(crate) fn machine(info: &'static BootInfo) -> Result<Machine, &'static str> 
         window,
         memory_end,
         mapped,
+        known: known(info),
         stack: (info.kernel_stack_bottom, info.kernel_stack_len),
         // SAFETY: the loader put the bundle into memory of its own kind, which is never given to anyone, and mapped
         // it as long as the window is; nobody writes it.
@@ -140,6 +144,27 @@ pub(crate) fn machine(info: &'static BootInfo) -> Result<Machine, &'static str> 
         rsdp: info.rsdp_addr.into_option().map(Hpa),
         low: low_frames(info),
     })
+}
+
+fn known(info: &BootInfo) -> Vec<MemoryRange> {
+    let kind = |kind| match kind {
+        MemoryRegionKind::Usable => MemoryKind::Usable,
+        MemoryRegionKind::Bootloader => MemoryKind::Loader,
+        MemoryRegionKind::UnknownUefi(n) | MemoryRegionKind::UnknownBios(n) => {
+            MemoryKind::Firmware(n)
+        }
+        _ => MemoryKind::Firmware(u32::MAX),
+    };
+    let regions = info.memory_regions.iter().filter(|r| r.end > r.start);
+    regions
+        .map(|r| MemoryRange {
+            range: Range {
+                start: r.start,
+                len: r.end - r.start,
+            },
+            kind: kind(r.kind),
+        })
+        .collect()
 }
 
 /// The two highest frames of free memory below 640 KiB: a start-up IPI names one of the first 256 pages.

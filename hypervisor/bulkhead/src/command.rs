@@ -5,7 +5,7 @@ use crate::lifecycle;
 use crate::machine::Machine;
 use crate::seat::{self, Seat};
 use crate::shares::{self, Change};
-use crate::{stop, times, trace, watchdog};
+use crate::{certify, stop, times, trace, watchdog};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{borrow::ToOwned, format};
@@ -72,7 +72,18 @@ pub(crate) fn carry_out(
                 )),
             }
         }
-        Command::Certify { .. } | Command::Plant { .. } | Command::Unknown => Answer::Refused(
+        Command::Certify { part } => certify::answer(machine, *part, tell),
+        #[cfg(feature = "planted")]
+        Command::Plant { vm, fault } => match find(machine, vm) {
+            Ok(guest) => crate::planted::plant(machine, guest, *fault, tell),
+            Err(refused) => refused,
+        },
+        #[cfg(not(feature = "planted"))]
+        Command::Plant { .. } => Answer::Refused(
+            "This image does nothing wrong on purpose: that takes one built with the feature `planted`."
+                .into(),
+        ),
+        Command::Unknown => Answer::Refused(
             "This machine does not know that command: its version is older than the workstation's."
                 .into(),
         ),

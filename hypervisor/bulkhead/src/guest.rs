@@ -18,7 +18,7 @@ use platform::cpuid::Facts;
 use platform::layout::ACPI_AREA;
 use platform::{AcpiFacts, CpuidPolicy, MemoryMap, MsrPolicy, reset_vector};
 use ram::guest::Slot;
-use ram::{Extent, FrameTables, GuestRam};
+use ram::{Extent, FrameTables, GuestRam, Use};
 use sched::Id;
 use seam::{GuestMem, Kick};
 use spec::linux::MemoryRange;
@@ -120,7 +120,7 @@ impl Guest {
     /// What the machine does not have, in words.
     #[inline(never)]
     pub(crate) fn claim(
-        vtx: &mut VtX,
+        vtx: &VtX,
         (index, plan): (u32, &plan::Vm),
         first: u16,
         cores: &[u32],
@@ -147,9 +147,12 @@ impl Guest {
             },
             execute_only: false,
         };
-        let mut nested = Tables::new(ept, vtx.memory).map_err(|e| alloc::format!("{e:?}"))?;
+        // A plan has no more than 64 VMs.
+        let number = index as u16;
+        let tables = vtx.memory.to_use(Use::NestedTables(number));
+        let mut nested = Tables::new(ept, tables).map_err(|e| alloc::format!("{e:?}"))?;
         let mut memory = GuestRam::new(vtx.memory.window);
-        for slot in claim_memory(&vtx.memory, &map)? {
+        for slot in claim_memory(&vtx.memory, &map, number)? {
             if !memory.add(slot) {
                 return Err("the machine's memory is in too many pieces".into());
             }
@@ -163,7 +166,7 @@ impl Guest {
                 )
                 .map_err(|e| alloc::format!("nested tables cannot be built: {e:?}"))?;
         }
-        let structures = Structures::new(vtx, &policy.msrs, nested.root(), plan.vcpus)?;
+        let structures = Structures::new(vtx, &policy.msrs, nested.root(), (number, plan.vcpus))?;
         let line: &'static Line = Box::leak(Box::new(Line::default()));
         let places = Places {
             vm: index,
@@ -190,7 +193,7 @@ impl Guest {
             line,
             tsc: handover.tsc,
             e820: map.e820(),
-            tables: tables(plan),
+            tables: self::tables(plan),
             controls,
         })
     }
@@ -331,7 +334,7 @@ fn policy(controls: &Controls, vcpus: u32, handover: &Handover) -> Policy {
 
 /// Takes host memory for each range of the guest's, in the fewest pieces. Guest and host addresses agree modulo the
 /// size of a large page.
-fn claim_memory(memory: &FrameTables<'_>, map: &MemoryMap) -> Result<Vec<Slot>, String> {
+fn claim_memory(memory: &FrameTables<'_>, map: &MemoryMap, vm: u16) -> Result<Vec<Slot>, String> {
     let mut slots = Vec::new();
     // Spans of whole large pages that hold the ranges; ranges of one span share host memory.
     let mut done = Gpa(0);
@@ -344,7 +347,7 @@ fn claim_memory(memory: &FrameTables<'_>, map: &MemoryMap) -> Result<Vec<Slot>, 
             let host = memory
                 .frames
                 .lock()
-                .take_largest(to - from.0, LARGE_PAGE)
+                .take_largest(to - from.0, LARGE_PAGE, Use::Reserved(vm))
                 .ok_or_else(|| {
                     alloc::format!(
                         "{} MiB of guest memory are not to be had",
@@ -359,13 +362,12 @@ fn claim_memory(memory: &FrameTables<'_>, map: &MemoryMap) -> Result<Vec<Slot>, 
             let (b_start, b_end) = (b.gpa.0, b.gpa.0 + b.host.len);
             let (s, e) = (start.max(b_start), end.min(b_end));
             if s < e {
-                slots.push(Slot {
-                    gpa: Gpa(s),
-                    host: Extent {
-                        start: Hpa(b.host.start.0 + (s - b_start)),
-                        len: e - s,
-                    },
-                });
+                let host = Extent {
+                    start: Hpa(b.host.start.0 + (s - b_start)),
+                    len: e - s,
+                };
+                memory.frames.lock().reuse(host, Use::Ram(vm));
+                slots.push(Slot { gpa: Gpa(s), host });
             }
         }
     }

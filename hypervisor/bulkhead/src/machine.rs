@@ -1,5 +1,6 @@
 //! What all cores share once the machine is up: the guests, and the bundle they are loaded from.
 
+use crate::certify::Layout;
 use crate::guest::Guest;
 use crate::seat::{self, Seat};
 use alloc::boxed::Box;
@@ -19,6 +20,8 @@ pub(crate) struct Machine {
     pub(crate) guests: Box<[Guest]>,
     /// What is done where guests change
     pub(crate) hygiene: Hygiene,
+    /// What is known of memory
+    pub(crate) layout: Layout,
     /// When the hypervisor was entered
     pub(crate) entered: Ticks,
     /// The cores between which vCPUs with a weight may move

@@ -26,9 +26,11 @@ mod attend;
 mod boot;
 mod callers;
 mod carrier;
+mod certify;
 mod command;
 mod console;
 mod containment;
+mod desk;
 mod guest;
 mod host;
 mod lifecycle;
@@ -40,6 +42,8 @@ mod memory;
 mod moves;
 mod others;
 mod pins;
+#[cfg(feature = "planted")]
+mod planted;
 mod quiet;
 mod remote;
 mod run;
@@ -112,7 +116,7 @@ fn start(info: &'static mut BootInfo) -> ! {
     hw::trap::on_fatal(stop::on_exception);
     let stacks = host::exception_stacks(&mut space).unwrap_or_else(unmapped);
     let page = space
-        .map_device(hw::apic::mmio_base())
+        .map_device("local APIC", hw::apic::mmio_base())
         .unwrap_or_else(unmapped);
     // Behind the first stack and the first device, whose parts of the address space they share: an NMI may come during the call.
     match space.firmware(&handover.runtime_memory) {
@@ -138,8 +142,12 @@ fn start(info: &'static mut BootInfo) -> ! {
         machine.rsdp.is_some(),
         entered.0,
     );
-    let memory = FrameTables { frames, window };
-    let mut vtx = VtX::start(memory).unwrap_or_else(|e| stop::refuse(format_args!("{e}")));
+    let memory = FrameTables {
+        frames,
+        window,
+        used: ram::Use::HostTables,
+    };
+    let vtx = VtX::start(memory).unwrap_or_else(|e| stop::refuse(format_args!("{e}")));
     let capabilities = Box::leak(Box::new(vtx.capabilities));
     let hygiene = hygiene(handover.plan.smt);
     // The decoder unpacks its tables at its first use, which must not be on an exit.
@@ -152,19 +160,21 @@ fn start(info: &'static mut BootInfo) -> ! {
             .unwrap_or_else(|e| stop::refuse(format_args!("a core has no stack: {e:?}"))),
         None => warning!("core: no memory below 1 MiB is free, so no other core can be started"),
     }
-    let guests = claim(&mut vtx, handover);
+    let guests = claim(&vtx, handover);
     for guest in &guests {
         if guest.plan.autostart {
             let _ = guest.life.start();
         }
     }
     let pool = machine::pool(&handover.plan);
+    let layout = certify::Layout::new(machine, space, memory);
     let machine = machine::publish(Machine {
         reserving: machine::reserving(&handover.plan, &pool),
         pool,
         guests: guests.into(),
         bundle,
         hygiene,
+        layout,
         entered,
     });
     console::open_for(machine);
@@ -203,7 +213,7 @@ fn hygiene(smt: Smt) -> Hygiene {
 }
 
 /// Gives each VM of the plan its cores and its memory.
-fn claim(vtx: &mut VtX, handover: &plan::bundle::Handover) -> Vec<Guest> {
+fn claim(vtx: &VtX, handover: &plan::bundle::Handover) -> Vec<Guest> {
     let plan = &handover.plan;
     let places = machine::place(plan, handover.tsc.nanos(shares::OVERHEAD))
         .unwrap_or_else(|e| stop::refuse(format_args!("{e}")));

@@ -4,12 +4,15 @@
 
 use crate::boot::Machine;
 use crate::screen;
+use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use linked_list_allocator::LockedHeap;
 use paging::{Entry, Format, Hva, Level, Long, Rights, Stacks, Tables};
 use plan::bundle::MemorySpan;
-use ram::{FrameTables, Frames, Window};
+use proto::certificate::{Device, Range};
+use ram::{FrameTables, Frames, Use, Window};
 use seam::TableMem;
 use spec::memory_type::MemoryType;
 use spec::pte::Pte;
@@ -36,7 +39,7 @@ static ALLOCATOR: LockedHeap = LockedHeap::empty();
 pub(crate) fn start_heap(frames: &mut Frames, window: *mut u8) -> bool {
     let part = (frames.available() / HEAP_PART).next_multiple_of(PAGE_SIZE);
     let len = part.clamp(*HEAP.start(), *HEAP.end());
-    let Some(extent) = frames.take(len, PAGE_SIZE) else {
+    let Some(extent) = frames.take(len, PAGE_SIZE, Use::Heap) else {
         return false;
     };
     WINDOW.store(window as u64, Ordering::Relaxed);
@@ -85,6 +88,19 @@ pub(crate) struct AddressSpace {
     memory: FrameTables<'static>,
     devices: u64,
     stacks: Stacks,
+    roots: Roots,
+    mapped: Vec<Device>,
+}
+
+/// Where the tables of our address spaces begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Roots {
+    /// Of the one in which all cores are
+    pub(crate) own: Hpa,
+    /// Of that for calls of the firmware
+    pub(crate) firmware: Option<Hpa>,
+    /// Of that in which other cores have come up
+    pub(crate) start_up: Option<Hpa>,
 }
 
 type Made<T> = Result<T, paging::Error<Hva>>;
@@ -100,7 +116,12 @@ impl AddressSpace {
         frames: &'static Mutex<Frames>,
         window: Window,
     ) -> Made<Self> {
-        let memory = FrameTables { frames, window };
+        let memory = FrameTables {
+            frames,
+            window,
+            used: Use::HostTables,
+        };
+        let mut mapped = Vec::new();
         let format = Long {
             largest: if hw::cpuid::has_gib_pages() {
                 Level::GIB_1
@@ -137,24 +158,32 @@ impl AddressSpace {
                 screen::close();
             } else {
                 tables.map(Hva(start), frame, len, Rights::RW, MemoryType::Uncacheable)?;
+                mapped.push(device("screen", frame, len));
             }
         }
         // SAFETY: image, stack, heap, window and screen are mapped at the addresses that they had.
         unsafe { hw::control::load_tables(tables.root()) };
-        TABLES.call_once(|| (tables.root(), memory));
+        let root = tables.root();
+        TABLES.call_once(|| (root, memory));
         Ok(Self {
             tables,
             memory,
             devices: DEVICES,
             stacks: Stacks::from(Hva(STACKS)),
+            roots: Roots {
+                own: root,
+                firmware: None,
+                start_up: None,
+            },
+            mapped,
         })
     }
 
-    /// Maps a page of device registers, uncached.
+    /// Maps a page of the registers of a device of that name, uncached.
     ///
     /// # Errors
     /// Frames ran out, or the page's address is not one.
-    pub(crate) fn map_device(&mut self, page: Hpa) -> Made<NonNull<u8>> {
+    pub(crate) fn map_device(&mut self, name: &str, page: Hpa) -> Made<NonNull<u8>> {
         let at = self.devices;
         self.tables.map(
             Hva(at),
@@ -164,6 +193,7 @@ impl AddressSpace {
             MemoryType::Uncacheable,
         )?;
         self.devices += PAGE_SIZE;
+        self.mapped.push(device(name, page, PAGE_SIZE));
         NonNull::new(at as *mut u8).ok_or(paging::Error::Range)
     }
 
@@ -172,15 +202,19 @@ impl AddressSpace {
     /// # Errors
     /// Frames ran out.
     pub(crate) fn stack(&mut self, pages: u64) -> Made<u64> {
-        let mut memory = self.memory;
-        self.stacks.add(&mut self.tables, pages, || memory.alloc())
+        // Side by side, so that it is one piece of memory to whoever looks.
+        let len = pages.saturating_mul(PAGE_SIZE);
+        let taken = self.memory.frames.lock().take(len, PAGE_SIZE, Use::Stack);
+        let start = taken.ok_or(paging::Error::Frames)?.start;
+        let mut frames = (start.0..).step_by(PAGE_SIZE as usize).map(Hpa);
+        self.stacks.add(&mut self.tables, pages, || frames.next())
     }
 
     /// Makes tables for calls of the firmware: its runtime memory one to one, and all that we have mapped.
     ///
     /// # Errors
     /// Frames ran out, or the ranges make no sense.
-    pub(crate) fn firmware(&self, runtime: &[MemorySpan]) -> Made<Hpa> {
+    pub(crate) fn firmware(&mut self, runtime: &[MemorySpan]) -> Made<Hpa> {
         let mut tables = Tables::new(RuntimeServices, self.memory)?;
         for m in runtime {
             tables.map(
@@ -192,6 +226,7 @@ impl AddressSpace {
             )?;
         }
         self.share_upper_half(tables.root());
+        self.roots.firmware = Some(tables.root());
         Ok(tables.root())
     }
 
@@ -199,7 +234,7 @@ impl AddressSpace {
     ///
     /// # Errors
     /// Frames ran out.
-    pub(crate) fn start_up(&self, code: Hpa) -> Made<Hpa> {
+    pub(crate) fn start_up(&mut self, code: Hpa) -> Made<Hpa> {
         let mut tables = Tables::new(
             Long {
                 largest: Level::KIB_4,
@@ -215,6 +250,7 @@ impl AddressSpace {
             MemoryType::WriteBack,
         )?;
         self.share_upper_half(tables.root());
+        self.roots.start_up = Some(tables.root());
         Ok(tables.root())
     }
 
@@ -229,6 +265,18 @@ impl AddressSpace {
     /// The tables' root, for cores that enter this address space after us.
     pub(crate) fn root(&self) -> Hpa {
         self.tables.root()
+    }
+
+    /// Where all tables begin that were made, and the devices whose registers are mapped.
+    pub(crate) fn made(self) -> (Roots, Vec<Device>) {
+        (self.roots, self.mapped)
+    }
+}
+
+fn device(name: &str, at: Hpa, len: u64) -> Device {
+    Device {
+        name: name.to_owned(),
+        range: Range { start: at.0, len },
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn route(
     }
     let mut chips = Vec::new();
     for IoApic { address, gsi_base } in known {
-        let page = space.map_device(address)?;
+        let page = space.map_device("I/O APIC", address)?;
         // SAFETY: the page was just mapped for this alone.
         chips.extend(unsafe { HostIoApic::take(page) }.map(|chip| (gsi_base, chip)));
     }

@@ -1,5 +1,6 @@
 //! The cores that the plan can name, and how each is told of work: kicks, and which of its vCPUs they are for.
 
+use crate::desk::Desk;
 use crate::moves::Parcel;
 use crate::times::Report;
 use crate::trace::Ring;
@@ -32,6 +33,8 @@ pub(crate) struct Seat {
     pub(crate) trace: Ring,
     /// Where its time went
     pub(crate) report: Report,
+    /// What it is asked
+    pub(crate) desk: Desk,
     /// Where it goes on if its work for a vCPU is given up
     pub(crate) anchor: Anchor,
     /// The vCPU that it is at work for, by its number and one more; zero if none
@@ -60,6 +63,7 @@ pub(crate) fn set(apic_ids: impl Iterator<Item = u32>, vcpus: usize) {
         inbox: Mutex::new(None),
         trace: Ring::new(),
         report: Report::default(),
+        desk: Desk::default(),
         anchor: Anchor::default(),
         serves: AtomicU32::new(0),
         out_of_step: AtomicBool::new(false),

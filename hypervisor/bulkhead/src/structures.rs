@@ -8,6 +8,7 @@ use devices::lapic::VirtualApicPage;
 use platform::MsrPolicy;
 use platform::apic;
 use platform::msr::Rights;
+use ram::{FrameTables, Use};
 use seam::TableMem;
 use spec::apic::Carrier;
 use spec::ept::Eptp;
@@ -39,20 +40,21 @@ pub(crate) struct Direct {
 }
 
 impl Structures {
-    /// Takes and fills them for `vcpus` vCPUs.
+    /// Takes and fills them for the `vcpus` vCPUs of a VM of that number.
     ///
     /// # Errors
     /// What the machine does not have, in words.
     pub(crate) fn new(
-        vtx: &mut VtX,
+        vtx: &VtX,
         policy: &MsrPolicy,
         nested: Hpa,
-        vcpus: u32,
+        (vm, vcpus): (u16, u32),
     ) -> Result<Self, String> {
+        let memory = vtx.memory.to_use(Use::Bitmap(vm));
         let software = granted(policy, Carrier::Software)?;
         let accelerates = vtx.capabilities.has_accelerated_apic();
         let accelerated = accelerates
-            .then(|| bitmap(vtx, granted(policy, Carrier::Accelerated)?.bytes()))
+            .then(|| bitmap(memory, granted(policy, Carrier::Accelerated)?.bytes()))
             .transpose()?;
         let usual = granted(policy, Carrier::Direct)?;
         let mut ends_exit = usual.clone();
@@ -68,24 +70,26 @@ impl Structures {
         Ok(Self {
             pointers: Pointers {
                 eptp: Eptp::new(nested, MemoryType::WriteBack, false),
-                msr_bitmap: bitmap(vtx, software.bytes())?,
-                io_bitmap_a: bitmap(vtx, a)?,
-                io_bitmap_b: bitmap(vtx, b)?,
+                msr_bitmap: bitmap(memory, software.bytes())?,
+                io_bitmap_a: bitmap(memory, a)?,
+                io_bitmap_b: bitmap(memory, b)?,
             },
             accelerated,
             direct: Direct {
-                usual: bitmap(vtx, usual.bytes())?,
-                ends_exit: bitmap(vtx, ends_exit.bytes())?,
+                usual: bitmap(memory, usual.bytes())?,
+                ends_exit: bitmap(memory, ends_exit.bytes())?,
             },
-            regions: (0..vcpus).map(|_| vtx.region()).collect::<Result<_, _>>()?,
+            regions: (0..vcpus)
+                .map(|_| vtx.region(vm))
+                .collect::<Result<_, _>>()?,
             pages: Box::leak((0..pages).map(|_| VirtualApicPage::new()).collect()),
         })
     }
 }
 
-fn bitmap(vtx: &mut VtX, bytes: &[u8]) -> Result<Hpa, String> {
-    let frame = vtx.memory.alloc().ok_or("no frame is left for bitmaps")?;
-    if !vtx.memory.fill(frame, bytes) {
+fn bitmap(mut memory: FrameTables<'_>, bytes: &[u8]) -> Result<Hpa, String> {
+    let frame = memory.alloc().ok_or("no frame is left for bitmaps")?;
+    if !memory.fill(frame, bytes) {
         return Err("a frame lies outside memory".into());
     }
     Ok(frame)

@@ -4,7 +4,7 @@
 
 use alloc::string::{String, ToString};
 use hw::{msr, vmx_ops};
-use ram::FrameTables;
+use ram::{FrameTables, Use};
 use seam::TableMem;
 use spec::Hpa;
 use spec::ept::{Eptp, InveptType};
@@ -19,6 +19,8 @@ pub(crate) struct VtX {
     pub(crate) capabilities: Capabilities,
     /// Where control structures and nested tables come from
     pub(crate) memory: FrameTables<'static>,
+    /// The core's VMXON region
+    pub(crate) vmxon: Hpa,
 }
 
 impl VtX {
@@ -71,11 +73,12 @@ impl VtX {
     }
 
     fn enter(memory: FrameTables<'static>, capabilities: Capabilities) -> Result<Self, String> {
-        let mut vtx = Self {
+        let region = region(memory.to_use(Use::VmxRegion), &capabilities)?;
+        let vtx = Self {
             capabilities,
             memory,
+            vmxon: region,
         };
-        let region = vtx.region()?;
         // SAFETY: the frame was just taken for this and carries the revision.
         unsafe {
             vmx_ops::vmxon(
@@ -108,11 +111,15 @@ impl VtX {
         }
     }
 
-    /// A frame for VMXON or a VMCS, with the revision identifier in its first word.
-    pub(crate) fn region(&mut self) -> Result<Hpa, String> {
-        let frame = self.memory.alloc().ok_or("no frame is left for VMX")?;
-        self.memory
-            .write(frame, 0, self.capabilities.basic.revision().into());
-        Ok(frame)
+    /// A frame for a VMCS.
+    pub(crate) fn region(&self, vm: u16) -> Result<Hpa, String> {
+        region(self.memory.to_use(Use::Vmcs(vm)), &self.capabilities)
     }
+}
+
+/// A frame for VMXON or a VMCS, with the revision identifier in its first word.
+fn region(mut memory: FrameTables<'static>, capabilities: &Capabilities) -> Result<Hpa, String> {
+    let frame = memory.alloc().ok_or("no frame is left for VMX")?;
+    memory.write(frame, 0, capabilities.basic.revision().into());
+    Ok(frame)
 }

@@ -44,6 +44,13 @@ pub fn efer() -> u64 {
     unsafe { msr::read(EFER) }
 }
 
+/// IA32_PAT.
+#[must_use]
+pub fn pat() -> u64 {
+    // SAFETY: every 64-bit processor has it.
+    unsafe { msr::read(PAT) }
+}
+
 /// Sets CR4.
 ///
 /// # Safety

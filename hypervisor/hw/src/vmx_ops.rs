@@ -224,6 +224,12 @@ impl CurrentVmcs {
         unsafe { vmclear(self.region) }
     }
 
+    /// Where it lies.
+    #[must_use]
+    pub const fn region(&self) -> Hpa {
+        self.region
+    }
+
     /// The last field whose read or write failed since the last call: a bug of ours. Reads gave zero.
     #[must_use]
     #[inline]

@@ -55,6 +55,15 @@ pub enum Survey {
     },
 }
 
+impl Survey {
+    /// Bytes that it takes in a message.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        // It has no sequence of unknown length, which alone could fail.
+        postcard::experimental::serialized_size(self).unwrap_or(usize::MAX)
+    }
+}
+
 /// A range of memory.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Range {

@@ -12,12 +12,14 @@ mod bitmaps;
 mod control;
 mod linear;
 mod nested;
+mod owned;
 mod ranges;
 mod walk;
 
 pub use control::{Control, Fields, Whose};
 pub use linear::linear;
 pub use nested::nested;
+pub use owned::{behind, composed};
 pub use ranges::merged;
 pub use walk::{Half, Reached};
 

@@ -4,6 +4,7 @@ mod control;
 mod linear;
 mod memory;
 mod nested;
+mod owned;
 
 use crate::*;
 use memory::Fake;

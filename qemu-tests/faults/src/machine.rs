@@ -12,7 +12,7 @@ use hw::core_local::CoreLocal;
 use hw::segments::IstStacks;
 use hw::{control, msr, vmx_ops};
 use linked_list_allocator::LockedHeap;
-use ram::{Extent, FrameTables, Frames, Window};
+use ram::{Extent, FrameTables, Frames, Use, Window};
 use seam::TableMem;
 use spec::{Hpa, PAGE_SIZE, Vector};
 use spin::Mutex;
@@ -63,7 +63,7 @@ impl Machine {
         unsafe { control::harden() };
         let mut memory = memory(info)?;
         let stack = || {
-            let extent = memory.frames.lock().take(IST, PAGE_SIZE)?;
+            let extent = memory.frames.lock().take(IST, PAGE_SIZE, Use::Stack)?;
             let bottom = memory.window.pointer(extent.start, IST)?;
             Some(bottom as u64 + IST)
         };
@@ -170,7 +170,7 @@ fn memory(info: &BootInfo) -> Result<FrameTables<'static>, String> {
         }
     }
     let heap = frames
-        .take(HEAP, PAGE_SIZE)
+        .take(HEAP, PAGE_SIZE, Use::Heap)
         .ok_or("no memory is left for a heap")?;
     // SAFETY: the loader maps all RAM at `window`; the frames are nobody else's.
     let window = unsafe {
@@ -180,7 +180,11 @@ fn memory(info: &BootInfo) -> Result<FrameTables<'static>, String> {
         Window::new(window, end)
     };
     let frames = Box::leak(Box::new(Mutex::new(frames)));
-    Ok(FrameTables { frames, window })
+    Ok(FrameTables {
+        frames,
+        window,
+        used: Use::HostTables,
+    })
 }
 
 fn region(memory: &mut FrameTables<'static>, capabilities: &Capabilities) -> Result<Hpa, String> {
