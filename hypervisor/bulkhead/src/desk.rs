@@ -2,9 +2,9 @@
 //! asked and looks at its orders, with nothing in hand that an exit needs.
 
 use crate::run::Runner;
-use crate::seat;
 use crate::vcpu::Vcpu;
 use crate::vtx::VtX;
+use crate::{seat, stop};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, Ordering};
 use hw::control;
@@ -186,7 +186,7 @@ impl<'a> Here<'a> {
             && let Some(vcpu) = self.vcpu(current)
             && let Err(e) = vcpu.make_current()
         {
-            panic!("a control structure cannot be loaded: {e}");
+            stop::die(&format_args!("a control structure cannot be loaded: {e}"));
         }
         told
     }

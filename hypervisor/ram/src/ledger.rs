@@ -1,4 +1,8 @@
 //! What frames that are not free are used for: ranges, sorted and merged.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "`Frames` gives ranges that end below 2^64, which are disjoint; places are found among those that there are"
+)]
 
 use crate::Extent;
 use spec::Hpa;

@@ -1,4 +1,8 @@
 //! MSR and I/O bitmaps (SDM vol. 3, "I/O-Bitmap Addresses", "MSR-Bitmap Address"): a clear bit lets an access through.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "bitmaps lie in memory that is there, and numbers are of bits in them"
+)]
 
 use crate::walk::FRAME;
 use crate::{Error, Memory};
@@ -57,7 +61,7 @@ pub(crate) fn ports(memory: &impl Memory, a: u64, b: u64) -> Result<Vec<(u16, u1
                 // 512 words of 64 bits are half of the ports.
                 let port = (first + word * WORD + bit) as u16;
                 match ranges.last_mut() {
-                    Some((_, last)) if *last + 1 == port => *last = port,
+                    Some((_, last)) if last.checked_add(1) == Some(port) => *last = port,
                     _ => ranges.push((port, port)),
                 }
             }

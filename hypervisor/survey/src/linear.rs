@@ -47,7 +47,7 @@ impl Format for Linear {
         Some(Entry::Page(
             address,
             rights,
-            cache(self.pat >> (8 * index) & 0xff)?,
+            cache(self.pat >> (index << 3) & 0xff)?,
         ))
     }
 

@@ -16,7 +16,7 @@ pub fn behind(mappings: &[Mapping], from: u64, to: u64) -> Vec<Range> {
             m.at.saturating_add(m.len.checked_sub(1)?).min(last),
         );
         let len = end.checked_sub(start)?.checked_add(1)?;
-        let start = m.frame.checked_add(start - m.at)?;
+        let start = m.frame.checked_add(start.checked_sub(m.at)?)?;
         Some(Range { start, len })
     };
     merged(mappings.iter().filter_map(part).collect())
@@ -36,7 +36,7 @@ pub fn composed(outer: &[Owned], mut inner: Vec<Owned>) -> Vec<Owned> {
     for next in all {
         match joined.last_mut() {
             Some(last) if last.used == next.used && end(last) == next.range.start => {
-                last.range.len += next.range.len;
+                last.range.len = last.range.len.saturating_add(next.range.len);
             }
             _ => joined.push(next),
         }
@@ -52,11 +52,8 @@ const fn end(owned: &Owned) -> u64 {
 fn around(whole: &Owned, inner: &[Owned], all: &mut Vec<Owned>) {
     let mut at = whole.range.start;
     let mut piece = |from: u64, to: u64| {
-        if from < to {
-            let range = Range {
-                start: from,
-                len: to - from,
-            };
+        if let Some(len @ 1..) = to.checked_sub(from) {
+            let range = Range { start: from, len };
             all.push(Owned {
                 range,
                 used: whole.used,

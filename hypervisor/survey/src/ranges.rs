@@ -1,4 +1,8 @@
 //! Ranges that lie side by side are one.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "the ranges are sorted, and mappings in a row lie in 48 bits of addresses"
+)]
 
 use alloc::vec::Vec;
 use proto::certificate::{Mapping, Range};

@@ -1,4 +1,8 @@
 //! Four levels of tables, of whatever format: both of the processor's have 512 entries of eight bytes in each.
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "levels are 1 to 4, addresses have 48 bits, and tables lie in memory that is there"
+)]
 
 use crate::ranges::{merged, push};
 use crate::{Error, Memory};
