@@ -1,6 +1,6 @@
-//! Attacker: what is cleared between VMs is the hypervisor's to clear. The registers by which a guest could see to it, or keep it from being
-//! done, are there as CPUID shows them, keep their values where they have any, and refuse all else; and cores are changed as often as it can:
-//! with other VMs, and with two processors between its own.
+//! Attacker: what is cleared between VMs is the hypervisor's to clear. The registers by which a guest could see to it, or keep it from
+//! being done, are there as CPUID shows them, keep their values where they have any, and refuse all else; and cores are changed as often
+//! as it can: with other VMs, and with two processors between its own.
 #![no_std]
 #![no_main]
 // UNSAFETY: VERW, which tells whether a segment may be written.
