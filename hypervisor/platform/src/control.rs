@@ -29,7 +29,7 @@ pub fn check_cr0(old: &ControlState, new: u64) -> Result<u64, GeneralProtection>
     let cr4 = Cr4::from_bits_retain(old.cr4);
     let was_paging = old.cr0 & Cr0::PG.bits() != 0;
     if value.contains(Cr0::PG) && !was_paging && old.efer & Efer::LME.bits() != 0 {
-        ensure(cr4.contains(Cr4::PAE) && !old.cs_long)?;
+        ensure(cr4.contains(Cr4::PAE) && !old.bars_ia32e)?;
     }
     if !value.contains(Cr0::PG) && was_paging {
         ensure(!cr4.contains(Cr4::PCIDE))?;

@@ -323,6 +323,8 @@ impl Segment {
     /// Rights of a present busy task state segment: VM entry takes no other task register
     /// (SDM vol. 3, "Checks on Guest Segment Registers"), which after reset says LDT on hardware.
     pub const TSS_BUSY: u32 = 0x8b;
+    /// The same of 16 bits.
+    pub const TSS_BUSY_16: u32 = 0x83;
     /// The rights bit of the default operand size.
     pub const DEFAULT_32: u32 = 1 << 14;
 

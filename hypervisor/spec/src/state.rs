@@ -70,6 +70,9 @@ pub struct ControlState {
     pub efer: u64,
     /// CS.L: the processor runs 64-bit code
     pub cs_long: bool,
+    /// IA-32e mode is not active, and cannot become so: CS.L is set already, or TR is of 16 bits (SDM vol. 3, "IA-32e Mode System Data
+    /// Structure Consistency"). Known only while IA32_EFER.LME is set and CR0.PG is clear.
+    pub bars_ia32e: bool,
 }
 
 /// Whether a vCPU runs instructions.

@@ -3,7 +3,7 @@
 use crate::advance::is_64_bit;
 use crate::{Vcpu, Vmcs};
 use exits::{Access, ControlWrite, Direction, Exit, GpaFault, PortAccess, StringAccess};
-use spec::cpu::{Cr0, Gpr, Gprs, Segment, vector};
+use spec::cpu::{Cr0, Efer, Gpr, Gprs, Segment, vector};
 use spec::exit_reason::{self as reason, ExitReason};
 use spec::qualification::{CrAccess, CrAccessKind, EptViolation, IoAccess, StringIoInformation};
 use spec::state::{ControlState, CpuState};
@@ -210,12 +210,15 @@ impl Vcpu {
     }
 
     fn control_state(&self, vmcs: &impl Vmcs) -> ControlState {
+        let (cr0, efer) = (self.cr0(vmcs), vmcs.read(vmcs::GUEST_EFER));
+        let may_activate = efer & Efer::LME.bits() != 0 && cr0 & Cr0::PG.bits() == 0;
         ControlState {
-            cr0: self.cr0(vmcs),
+            cr0,
             cr3: vmcs.read(vmcs::GUEST_CR3),
             cr4: self.cr4(vmcs),
-            efer: vmcs.read(vmcs::GUEST_EFER),
+            efer,
             cs_long: is_64_bit(vmcs),
+            bars_ia32e: may_activate && bars_ia32e(vmcs),
         }
     }
 
@@ -261,6 +264,13 @@ impl Vcpu {
 const FS: usize = 4;
 /// Index of GS
 const GS: usize = 5;
+
+/// Whether a segment register holds what IA-32e mode cannot have, and VM entry would refuse in it.
+fn bars_ia32e(vmcs: &impl Vmcs) -> bool {
+    const KIND: u64 = 0x9f;
+    vmcs.read(vmcs::GUEST_CS_RIGHTS) & u64::from(Segment::LONG) != 0
+        || vmcs.read(vmcs::GUEST_TR_RIGHTS) & KIND == u64::from(Segment::TSS_BUSY_16)
+}
 
 /// The current privilege level: that of the stack segment (SDM vol. 3, "Guest Register State").
 fn privilege(vmcs: &impl Vmcs) -> u64 {

@@ -272,6 +272,33 @@ fn control_register_writes_become_the_value_that_is_written() {
     assert_eq!(cr(0x910, long, &gprs), Exit::Unknown(reason::CR_ACCESS));
 }
 
+/// The fault: CS.L and a 16-bit TSS were not looked at, and a guest that activated IA-32e mode with either by a write that exits was
+/// stopped over the entry behind it.
+#[test]
+fn what_bars_ia32e_mode_is_told_with_the_write_that_would_activate_it() {
+    for (cs, tr, efer, bars) in [
+        (0xc09b, 0x8b, 0x100, false),
+        (0xe09b, 0x8b, 0x100, true),
+        (0xa09b, 0x8b, 0x100, true),
+        (0xc09b, 0x83, 0x100, true),
+        (0xe09b, 0x83, 0, false),
+    ] {
+        let (mut vmcs, mut vcpu) = real();
+        vmcs.set(GUEST_CS_RIGHTS, cs);
+        vmcs.set(GUEST_TR_RIGHTS, tr);
+        vmcs.set(GUEST_EFER, efer);
+        let write = exit(&mut vmcs, &mut vcpu, reason::CR_ACCESS, 0, &Gprs::default());
+        assert!(
+            matches!(write, Exit::Cr0Write(w) if w.old.bars_ia32e == bars),
+            "{cs:#x} {tr:#x} {efer:#x}"
+        );
+    }
+    // While it is active nothing is asked.
+    let (mut vmcs, mut vcpu) = long();
+    let write = exit(&mut vmcs, &mut vcpu, reason::CR_ACCESS, 0, &Gprs::default());
+    assert!(matches!(write, Exit::Cr0Write(w) if !w.old.bars_ia32e));
+}
+
 #[test]
 fn clts_and_lmsw_change_only_their_bits() {
     let old = fixture::long_start().cr0;

@@ -10,6 +10,7 @@ const REAL: ControlState = ControlState {
     cr4: 0,
     efer: 0,
     cs_long: false,
+    bars_ia32e: false,
 };
 
 /// A 64-bit Linux.
@@ -20,6 +21,7 @@ fn long() -> ControlState {
         cr4: Cr4::PAE.bits(),
         efer: 0xd01,
         cs_long: true,
+        bars_ia32e: false,
     }
 }
 
@@ -53,7 +55,7 @@ fn cr0_into_and_out_of_long_mode() {
     assert_eq!(
         check_cr0(
             &ControlState {
-                cs_long: true,
+                bars_ia32e: true,
                 ..before
             },
             PE | PG

@@ -17,6 +17,7 @@ fn pae() -> ControlState {
         cr4: Cr4::PAE.bits(),
         efer: 0,
         cs_long: false,
+        bars_ia32e: false,
     }
 }
 

@@ -113,6 +113,7 @@ fn control() -> impl Strategy<Value = ControlWrite> {
             cr4: cr4.into(),
             efer: efer.into(),
             cs_long,
+            bars_ia32e: false,
         });
     let value = prop_oneof![any::<u32>().prop_map(u64::from), any::<u64>()];
     (old, value, any::<bool>()).prop_map(|(old, value, near)| ControlWrite {
