@@ -110,7 +110,16 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
                     self.send(to, by, vector, level);
                 }
             }
-            Delivery::Nmi => self.post_to_all(destination, by, Mailbox::post_nmi),
+            Delivery::Nmi => {
+                for (i, m) in self.addressed(destination, by) {
+                    let unseen = if by == Some(i) {
+                        m.post_own_nmi()
+                    } else {
+                        m.post_nmi()
+                    };
+                    self.posted(i, by, unseen);
+                }
+            }
             Delivery::Smi | Delivery::Init | Delivery::StartUp(_) => {}
         }
     }

@@ -221,6 +221,18 @@ impl Mailbox {
         self.posted()
     }
 
+    /// Leaves an NMI here that the vCPU sends itself. Its INIT takes what it has sent before: also where that INIT is here already, for
+    /// the vCPU would not have got to send it any more.
+    #[must_use]
+    pub(crate) fn post_own_nmi(&self) -> bool {
+        let sent = self
+            .signals
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
+                (old & signal::INIT == 0).then_some(old | signal::NMI)
+            });
+        sent.is_ok() && self.posted()
+    }
+
     /// Leaves an INIT here, in place of all signals that have not been seen.
     #[must_use]
     pub(crate) fn post_init(&self) -> bool {
