@@ -62,7 +62,9 @@ pub(crate) fn run(core: &mut Core, vcpu: &mut Vcpu, limit: Ticks) -> Over {
         let software = &mut vcpu.software;
         software.flight.record(exited, kind, &exit, vmx.last_rip());
         let tries_again = match answer {
-            Answer::Retry | Answer::RetryAfresh => true,
+            // A write to a local APIC that the processor carries exits behind its instruction.
+            Answer::Retry => kind != Kind::ApicWrite,
+            Answer::RetryAfresh => true,
             Answer::Inject(_) => vmx.was_delivering(),
             _ => false,
         };
