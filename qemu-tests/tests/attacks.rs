@@ -4,7 +4,7 @@ mod common;
 
 use anyhow::{Context, Result, ensure};
 use common::WITH_DELIVERY;
-use common::attacks::{Attack, Life, attack};
+use common::attacks::{Attack, Life, Way, attack};
 use common::carried::holds_on_console;
 use common::shares::times;
 use common::steady::{boot, nothing_touched, steady};
@@ -26,6 +26,32 @@ const ATTACKS: &[Attack] = &[
         .reports(RESETS),
     attack("races").vcpus(2),
     attack("hygiene"),
+    // An INIT to the first processor resets the machine.
+    attack("storms")
+        .vcpus(2)
+        .lines("on_reboot = \"stop\"")
+        .ways(&[Way {
+            word: "bootstrap",
+            end: "reset",
+        }])
+        .reports(&[r"^bootstrap info bulkhead: vm: end reason=reset "]),
+    attack("timers"),
+    attack("sleep_and_control"),
+    attack("control_bits"),
+    attack("vmx"),
+    // Hardware task switches are not carried out: the limit that is stated, and the report that says so.
+    attack("tasks")
+        .lines("on_crash = \"stop\"")
+        .ways(&[Way {
+            word: "switch",
+            end: "unsupported",
+        }])
+        .reports(&[
+            r"^switch warn bulkhead: vm: hardware task switch$",
+            r"^switch warn bulkhead: vm: (vcpu=|code |exit at=|VM-exit information)",
+            r"^switch warn bulkhead: vm: end reason=unsupported ",
+        ]),
+    attack("steps"),
 ];
 
 /// An attacker with more lives than one ends by resets.

@@ -11,7 +11,7 @@ use crate::segments::{self, CODE, DATA, Pointer, USER_CODE, USER_DATA};
 use crate::start::Pages;
 use crate::trap::{self, Raised};
 use crate::user::STACK_POINTER;
-use crate::{attempt, paging, smp};
+use crate::{paging, smp};
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use spec::cpu::vector;
@@ -101,6 +101,19 @@ static SAVED: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 static DATA_SELECTOR: AtomicU32 = AtomicU32::new(0);
 
 global_asm!(
+    // In 64-bit and compatibility mode: by the handlers that all claims have.
+    "{try_it}:",
+    "push rbx; push rbp; push r12; push r13; push r14; push r15",
+    "lea rax, [rip + 2f]",
+    "mov [rip + {resume}], rax",
+    "mov rax, rsp",
+    "mov [rip + {stack}], rax",
+    "push qword ptr [rdi + 24]; push rax; push qword ptr [rdi + 16]; push qword ptr [rdi + 8]; push qword ptr [rdi]",
+    "mov eax, [rsi]; mov ecx, [rsi + 4]; mov edx, [rsi + 8]",
+    "iretq",
+    "2: mov rsp, [rip + {stack}]",
+    "pop r15; pop r14; pop r13; pop r12; pop rbp; pop rbx",
+    "ret",
     "{leave}:",
     "push rbx; push rbp; push r12; push r13; push r14; push r15",
     "mov [rip + {saved}], rsp",
@@ -175,7 +188,7 @@ global_asm!(
     "{pointer}: .word 0; .quad 0",
     "{end}:",
     ".code64",
-    leave = sym modes_leave, saved = sym SAVED, selector = sym DATA_SELECTOR, report = sym REPORT, stubs = sym modes_stubs,
+    try_it = sym modes_try, resume = sym trap::RESUME, stack = sym STACK_POINTER, leave = sym modes_leave, saved = sym SAVED, selector = sym DATA_SELECTOR, report = sym REPORT, stubs = sym modes_stubs,
     stubs_16 = sym modes_stubs_16,
     glue = sym modes_glue, end = sym modes_end, pointer = sym modes_pointer, tables = sym paging::PML4, table = sym descriptors::TABLE,
     code = const CODE, data = const DATA, code_32 = const CODE_32, code_16 = const CODE_16, data_16 = const DATA_16,
@@ -183,6 +196,7 @@ global_asm!(
 );
 
 unsafe extern "C" {
+    fn modes_try(frame: *const [u64; 4], registers: *const [u32; 3]);
     fn modes_leave(real: u64, gates: *const Pointer);
     fn modes_stubs();
     fn modes_stubs_16();
@@ -267,25 +281,14 @@ pub fn attempt(mode: Mode, bytes: &[u8]) -> Raised {
 }
 
 fn in_ia32e(cs: u16, ss: u16, registers: Registers) -> Found {
-    // SAFETY: what is tried changes no memory of Rust's; it ends in an exception, behind which we go on.
-    let by = unsafe {
-        attempt!(
-            "mov [rip + {stack}], rsp"
-            "push r8"
-            "push [rip + {stack}]"
-            "push r10"
-            "push r9"
-            "push {place}"
-            "iretq",
-            stack = sym STACK_POINTER, place = const PLACE, in("r8") u64::from(ss), in("r9") u64::from(cs),
-            in("r10") u64::from(registers.eflags | 2), in("eax") registers.eax, in("ecx") registers.ecx,
-            in("edx") registers.edx, clobber_abi("sysv64")
-        )
-    };
-    let Err(trap) = by else {
+    let frame = [PLACE, cs.into(), u64::from(registers.eflags | 2), ss.into()];
+    let start = [registers.eax, registers.ecx, registers.edx];
+    // SAFETY: what is tried changes no memory of Rust's; it ends in an exception, behind which we go on with the stack as it was.
+    unsafe { modes_try(&raw const frame, &raw const start) };
+    let Some(trap) = trap::take() else {
         return Found {
             raised: None,
-            at: 0,
+            at: u64::MAX,
             cs: 0,
             flags: 0,
             registers: [0; 4],
@@ -293,7 +296,7 @@ fn in_ia32e(cs: u16, ss: u16, registers: Registers) -> Found {
     };
     Found {
         raised: came(trap.vector.0, trap.error_code),
-        at: trap.rip - PLACE,
+        at: trap.rip.wrapping_sub(PLACE),
         cs: trap.cs as u16,
         flags: trap.rflags,
         registers: [0; 4],

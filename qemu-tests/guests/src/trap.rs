@@ -151,7 +151,7 @@ extern "C" fn on_trap(frame: &mut Frame) {
 /// Goes on where [`RESUME`] says, in ring 0.
 fn resume(frame: &mut Frame) {
     frame.rip = RESUME[smp::here()].load(Ordering::Relaxed);
-    frame.rflags &= !Rflags::TF.bits();
+    frame.rflags &= !(Rflags::TF | Rflags::NT).bits();
     if frame.cs & 3 == 3 || frame.vector == u64::from(vector::DF.0) {
         frame.rsp = user::STACK_POINTER.load(Ordering::Relaxed);
     }
@@ -220,6 +220,27 @@ pub fn install() {
         unsafe { table.add(n as usize).write_volatile([low, stub >> 32]) };
     }
     load();
+}
+
+/// The two halves of a gate.
+#[must_use]
+pub fn gate(vector: u8) -> [u64; 2] {
+    // SAFETY: 256 entries fill the table, which the processor alone reads.
+    unsafe {
+        (IDT.address() as *const [u64; 2])
+            .add(vector.into())
+            .read_volatile()
+    }
+}
+
+/// Puts another gate in its place.
+pub fn set_gate(vector: u8, gate: [u64; 2]) {
+    // SAFETY: as above.
+    unsafe {
+        (IDT.address() as *mut [u64; 2])
+            .add(vector.into())
+            .write_volatile(gate)
+    };
 }
 
 /// Loads the table that [`install`] has filled.

@@ -5,7 +5,7 @@ use super::carried::holds_on_console;
 use super::steady::{boot, nothing_touched, seconds, steady};
 use anyhow::{Context, Result, bail, ensure};
 use libtest_mimic::Trial;
-use qemu_tests::Outcome;
+use qemu_tests::{Ends, Outcome};
 use regex::Regex;
 
 /// The latest that a tick of a victim on a core of its own may come beside any attacker, in ticks of the TSC; what it has of its core in a
@@ -161,9 +161,15 @@ impl Attack {
                 "",
             );
         }
+        let ends = if self.ways.iter().all(|way| way.end == "power-off") {
+            Ends::Off
+        } else {
+            Ends::Stopped
+        };
         let outcome = boot
             .type_to(APART, "steady: second=", "q")
             .type_to(BESIDE, "steady: second=", "q")
+            .ends(ends)
             .run()?;
         holds_on_console(&outcome, ATTACKER)?;
         nothing_touched(&outcome, APART)?;
@@ -201,10 +207,13 @@ impl Attack {
             .serial
             .lines()
             .skip_while(|line| !line.contains("attacker info bulkhead: vm: start "));
+        // A report goes on over lines of its own.
+        let report = Regex::new(r"^(  [A-Z]|[A-Z][\w-]+ (state|information)$|Controls$)")?;
         let odd = lines.find(|line| {
             let ours = event.captures(line).and_then(|found| found.get(1));
             !line.trim().is_empty()
                 && !guests.is_match(line)
+                && (self.reports.is_empty() || !report.is_match(line))
                 && !ours.is_some_and(|ours| known.iter().any(|known| known.is_match(ours.as_str())))
         });
         match odd {
