@@ -111,10 +111,13 @@ fn what_is_shown_as_right_is_right() {
         let (example, _) = rest.split_once("```").expect("its end");
         refuse(example.as_bytes()).expect("the manual's example")
     });
-    let [one, two, three, four] = examples.collect::<Vec<_>>().try_into().expect("four");
+    let [one, crashes, two, three, four] = examples.collect::<Vec<_>>().try_into().expect("five");
     assert_eq!(one.vms[0].cmdline, "console=ttyS0");
     assert_eq!(one.vms[0].memory, 256 << 20);
     // As its comments say.
+    let recovery = crashes.vms[0].recovery;
+    assert_eq!((recovery.restarts, recovery.delay), (10, 10_000_000));
+    assert_eq!(crashes.vms[0].watchdog, Some(500_000_000));
     assert_eq!(two.place(4), [vec![3], vec![0, 1]]);
     assert_eq!(three.place(4), [vec![1], vec![1]]);
     assert_eq!(
