@@ -286,7 +286,11 @@ impl Boot {
         Ok(outcome)
     }
 
-    fn contents(&self) -> Result<Contents> {
+    pub(crate) fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    pub(crate) fn contents(&self) -> Result<Contents> {
         let mut contents = Contents::new(tools::programs()?, &self.config);
         for (path, file) in &self.files {
             let source = match file {

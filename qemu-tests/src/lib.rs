@@ -23,6 +23,7 @@ mod elf32;
 mod ends;
 mod flat;
 mod outcome;
+mod screen;
 mod step;
 mod talk;
 mod tools;

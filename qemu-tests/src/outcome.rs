@@ -2,12 +2,13 @@
 
 use crate::ends::Ends;
 use crate::talk::Heard;
-use crate::unknown_msr;
+use crate::{tools, unknown_msr};
 use anyhow::{Context, Result, bail, ensure};
 use proto::Answer;
 use regex::{Captures, Regex};
 use std::collections::BTreeMap;
 use xtask::machine::{End, Finished};
+use xtask::resolve;
 use xtask::verdict::{ERASED, Verdict};
 
 /// Lines of the serial port that a failure shows.
@@ -162,13 +163,23 @@ impl Outcome {
         Ok(line[1].parse()?)
     }
 
+    /// What the addresses mean that the hypervisor's last words have.
+    fn callers(&self) -> Option<String> {
+        // It would be built for nothing.
+        let _ = self.serial.find("machine: callers")?;
+        let program = &tools::programs().ok()?.hypervisor;
+        let text = resolve::resolve(&self.serial, program).ok()??;
+        Some(format!("--- where it was ---\n{text}"))
+    }
+
     /// The end of the serial line and of the emulator's log, for a failure to show.
     #[must_use]
     pub fn tail(&self) -> String {
         format!(
-            "--- serial line ({}) ---\n{}\n--- emulator ---\n{}",
+            "--- serial line ({}) ---\n{}\n{}--- emulator ---\n{}",
             self.end,
             last_lines(&self.serial, SHOWN),
+            self.callers().unwrap_or_default(),
             last_lines(&self.emulator_log, 10)
         )
     }

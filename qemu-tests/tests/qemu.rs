@@ -36,12 +36,25 @@ fn a_core_that_is_not_there_is_refused() -> anyhow::Result<()> {
     ])
 }
 
+/// A board without a serial port and without VT-x: the hypervisor says so on the screen that the firmware had, and stays on.
+fn without_a_serial_line_a_refusal_is_on_the_screen() -> anyhow::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    Boot::guest("ports").cpus(2).shows(&format!(
+        "Bulkhead {version} cannot run on this machine:\n\
+         this processor has no VT-x (CPUID.1:ECX bit 5 is clear)\n"
+    ))
+}
+
 fn main() -> std::process::ExitCode {
     qemu_tests::main(vec![
         qemu_test("without_vtx_is_refused", without_vtx_is_refused),
         qemu_test(
             "a_core_that_is_not_there_is_refused",
             a_core_that_is_not_there_is_refused,
+        ),
+        qemu_test(
+            "without_a_serial_line_a_refusal_is_on_the_screen",
+            without_a_serial_line_a_refusal_is_on_the_screen,
         ),
     ])
 }

@@ -8,8 +8,8 @@ mod trace;
 
 use crate::report::Reporter;
 use crate::test::Tests;
-use crate::{build, config, doctor, faults, image, kit, workspace};
-use anyhow::Result;
+use crate::{build, config, doctor, faults, image, kit, resolve, workspace};
+use anyhow::{Context, Result};
 use bench::Bench;
 use clap::{Args, Parser, Subcommand};
 use ctl::Ctl;
@@ -43,6 +43,8 @@ enum Command {
     },
     /// Build what runs on bare metal, and print where it is
     Build,
+    /// Say which functions and lines a panic report means
+    Resolve(Resolve),
     /// Say what this host offers, what it lacks, and the mend for each
     Doctor,
     /// Check and test everything, and sum up
@@ -76,6 +78,15 @@ struct Image {
     config: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct Resolve {
+    /// The log that has the report
+    log: PathBuf,
+    /// The hypervisor that wrote it [default: the one that this checkout makes]
+    #[arg(long, value_name = "ELF")]
+    elf: Option<PathBuf>,
+}
+
 impl Cli {
     /// Does what was asked.
     ///
@@ -92,6 +103,7 @@ impl Cli {
                 println!("{}: nothing is wrong", config.name);
                 Ok(ExitCode::SUCCESS)
             }
+            Command::Resolve(args) => args.run(),
             Command::Doctor => {
                 let mut findings = doctor::examine()?;
                 findings.extend(faults::findings(&Reporter::new())?);
@@ -129,6 +141,19 @@ impl Test {
     }
 }
 
+impl Resolve {
+    fn run(self) -> Result<ExitCode> {
+        let log = std::fs::read(&self.log).with_context(|| self.log.display().to_string())?;
+        let elf = match self.elf {
+            Some(elf) => elf,
+            None => build::programs()?.hypervisor,
+        };
+        let text = resolve::resolve(&String::from_utf8_lossy(&log), &elf)?;
+        print!("{}", text.context("there is no panic report in it")?);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
 impl Image {
     fn run(self) -> Result<ExitCode> {
         let report = Reporter::new();
@@ -149,16 +174,18 @@ fn load(file: Option<PathBuf>, report: &Reporter) -> Result<config::Config> {
     config::load(&file, &kits)
 }
 
-fn write_image(config: &config::Config, out: &Path, report: &Reporter) -> Result<()> {
+fn write_image(config: &config::Config, out: &Path, report: &Reporter) -> Result<build::Programs> {
     report.say("build", "the UEFI application and the hypervisor");
-    let mut contents = image::Contents::new(&build::programs()?, &config.text);
+    let programs = build::programs()?;
+    let mut contents = image::Contents::new(&programs, &config.text);
     for (named, file) in &config.files {
         contents.add(
             &format!("bulkhead/{named}"),
             image::Source::Path(file.clone()),
         );
     }
-    contents.write(out)
+    contents.write(out)?;
+    Ok(programs)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod machine;
 pub mod need;
 mod nested;
 pub mod report;
+pub mod resolve;
 pub mod run;
 pub mod supply;
 mod terminal;

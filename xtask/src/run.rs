@@ -38,6 +38,8 @@ pub struct Session {
     pub consoles: Option<Kind>,
     /// Names of the VMs, in the order of the plan
     pub vms: Vec<String>,
+    /// The hypervisor that runs, by which the addresses of its report are resolved
+    pub hypervisor: Option<PathBuf>,
 }
 
 /// How a run ended for the user.

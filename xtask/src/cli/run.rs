@@ -84,7 +84,7 @@ impl Run {
         let runner = tools::runner(self.runner, &report)?;
         let folder = tempfile::Builder::new().prefix("bulkhead-").tempdir()?;
         let disk = folder.path().join("disk.img");
-        write_image(&config, &disk, &report)?;
+        let programs = write_image(&config, &disk, &report)?;
         let default = if terminal { UP } else { supply::PROMPT };
         let session = Session {
             after: self.after.unwrap_or_else(|| default.to_owned()),
@@ -93,6 +93,7 @@ impl Run {
             log: self.log,
             consoles: self.consoles,
             vms: config.plan.vms.iter().map(|vm| vm.name.clone()).collect(),
+            hypervisor: Some(programs.hypervisor),
         };
         if terminal {
             report.say("console", "the guest's; Ctrl-] leaves");

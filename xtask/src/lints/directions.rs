@@ -64,7 +64,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("boot", &["spec", "seam", "plan", "paging"]),
     ("xtask", &["spec", "plan", "proto", "monitor", "checker"]),
-    ("qemu-tests", &["spec", "plan", "proto", "xtask", "checker"]),
+    (
+        "qemu-tests",
+        &["spec", "plan", "proto", "monitor", "xtask", "checker"],
+    ),
     ("guests", &["spec", "sched"]),
     ("shim", &["spec"]),
     ("faults", &["spec", "seam", "paging", "ram", "vmx", "hw"]),

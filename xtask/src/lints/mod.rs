@@ -2,6 +2,7 @@
 
 mod directions;
 mod length;
+mod panics;
 mod sources;
 mod unsafety;
 
@@ -18,6 +19,7 @@ pub(crate) fn findings() -> Result<Vec<String>> {
     let mut findings = directions::findings(&directions::imports(&root)?);
     for source in &sources {
         findings.extend(length::finding(source));
+        findings.extend(panics::finding(source));
         findings.extend(unsafety::finding(source));
     }
     Ok(findings)

@@ -5,6 +5,7 @@ mod child;
 mod control;
 mod end;
 mod qemu;
+mod screen;
 pub mod serial;
 mod topology;
 
@@ -13,6 +14,7 @@ pub use child::{Finished, Running};
 pub use control::Control;
 pub use end::End;
 pub use qemu::Qemu;
+pub use screen::{Picture, Shown};
 pub use topology::{MAX_CPUS, Topology};
 
 use anyhow::Result;

@@ -26,10 +26,12 @@ impl Qemu {
         // It has no log but its standard error.
         let log = PathBuf::from("/dev/null");
         let lines = Lines::open()?;
-        let mut command = Command::new(&self.program);
-        let vars = folder.path().join("vars.fd");
-        std::fs::copy(&self.vars, &vars).with_context(|| self.vars.display().to_string())?;
-        command.args(self.arguments(machine, disk, &vars, lines.ports()?));
+        let (mut command, vars) = (self.command(), self.own_vars(folder.path())?);
+        command.args(self.arguments(machine, disk, &vars));
+        for (com, port) in (1..).zip(lines.ports()?) {
+            let line = format!("socket,id=com{com},host=127.0.0.1,port={port}");
+            command.args(["-chardev", &line, "-serial", &format!("chardev:com{com}")]);
+        }
         // There is no limit on emulated time that works with KVM: emulated seconds are then the wall clock's.
         let limit = machine
             .limit
@@ -44,13 +46,19 @@ impl Qemu {
         Ok(running)
     }
 
-    fn arguments(
-        &self,
-        machine: &Machine,
-        disk: &Path,
-        vars: &Path,
-        ports: [u16; 2],
-    ) -> Vec<String> {
+    pub(super) fn command(&self) -> Command {
+        Command::new(&self.program)
+    }
+
+    /// Variables of this run's own.
+    pub(super) fn own_vars(&self, folder: &Path) -> Result<PathBuf> {
+        let vars = folder.join("vars.fd");
+        std::fs::copy(&self.vars, &vars).with_context(|| self.vars.display().to_string())?;
+        Ok(vars)
+    }
+
+    /// All but the serial lines.
+    pub(super) fn arguments(&self, machine: &Machine, disk: &Path, vars: &Path) -> Vec<String> {
         let (accel, cpu) = if self.kvm {
             ("kvm", "host,+vmx")
         } else {
@@ -73,13 +81,6 @@ impl Qemu {
             format!("if=pflash,format=raw,file={}", file(vars)),
         );
         arg("-drive", format!("format=raw,file={}", file(disk)));
-        for (com, port) in (1..).zip(ports) {
-            arg(
-                "-chardev",
-                format!("socket,id=com{com},host=127.0.0.1,port={port}"),
-            );
-            arg("-serial", format!("chardev:com{com}"));
-        }
         arg("-display", "none".to_owned());
         arg("-nic", "none".to_owned());
         arg(

@@ -5,6 +5,7 @@ use super::{Event, Outcome, Session, Step};
 use crate::machine::serial::Keys;
 use crate::machine::{End, Finished, Running};
 use crate::report::Reporter;
+use crate::resolve;
 use crate::verdict::{Fatal, ORDERED, POWERED_OFF, Verdict};
 use crate::watch::Watch;
 use anyhow::{Context, Result};
@@ -32,6 +33,7 @@ pub(super) struct Pump {
     heard: Instant,
     terminal: bool,
     report: Reporter,
+    hypervisor: Option<PathBuf>,
 }
 
 impl Pump {
@@ -49,6 +51,7 @@ impl Pump {
             heard: Instant::now(),
             terminal: std::io::stdin().is_terminal(),
             report: Reporter::new(),
+            hypervisor: session.hypervisor.clone(),
         })
     }
 
@@ -109,6 +112,14 @@ impl Pump {
         self.verdict.fatal().is_some() && self.heard.elapsed() > SILENCE
     }
 
+    /// What the addresses of the hypervisor's last words mean.
+    fn callers(&self) -> Option<String> {
+        match resolve::resolve(&self.tail.text(), self.hypervisor.as_ref()?) {
+            Ok(text) => text,
+            Err(error) => Some(format!("{error:#}")),
+        }
+    }
+
     pub(super) fn judge(&self, finished: &Finished) -> Outcome {
         let why = match (self.verdict.fatal(), self.verdict.off(), &finished.end) {
             // The user has just read why, with the place and the mend.
@@ -129,6 +140,10 @@ impl Pump {
         // At a terminal it stands right above.
         if !std::io::stdout().is_terminal() {
             report.push_str(&format!("\n--- end of the serial line ---\n{}", self.tail));
+        }
+        if let Some(callers) = self.callers() {
+            report.push_str("\n--- where it was ---\n");
+            report.push_str(callers.trim_end());
         }
         let log = Tail::of(&finished.log).to_string();
         if !log.is_empty() {

@@ -18,6 +18,11 @@ impl Tail {
             self.0.drain(..self.0.len() - (1 << 15));
         }
     }
+
+    /// All that is kept.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0).into_owned()
+    }
 }
 
 impl std::fmt::Display for Tail {
