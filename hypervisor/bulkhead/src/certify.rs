@@ -20,7 +20,7 @@ use proto::certificate::{
 };
 use ram::FrameTables;
 use spec::{Hpa, PAGE_SIZE};
-use survey::{Half, Memory, Reached, Whose, linear, nested};
+use survey::{Frame, Half, Memory, Reached, Whose, linear, nested};
 
 /// How often a vCPU is followed that has just gone to another core.
 const TRIES: usize = 4;
@@ -197,11 +197,13 @@ fn host(machine: &Machine, tell: &mut dyn FnMut()) -> Result<HostSurvey, String>
 
 /// Whether the upper half of the tables at `root` is, as far as they have one, that of those at `own`.
 fn shares_upper_half(memory: &impl Memory, root: Hpa, own: Hpa) -> bool {
-    memory.has(root.0)
-        && (256..512).all(|index| {
-            let entry = memory.word(root.0 + 8 * index);
-            entry == 0 || entry == memory.word(own.0 + 8 * index)
-        })
+    // The processor sets it in the one or the other.
+    const ACCESSED: u64 = 1 << 5;
+    let (mut theirs, mut ours) = ([0; 512], [0; 512]);
+    let same = |(theirs, ours): (&u64, &u64)| *theirs == 0 || (theirs ^ ours) & !ACCESSED == 0;
+    memory.read(root.0, &mut theirs)
+        && memory.read(own.0, &mut ours)
+        && theirs.iter().zip(&ours).skip(256).all(same)
 }
 
 fn registers(core: u32, tell: &mut dyn FnMut()) -> Result<CoreSurvey, String> {
@@ -285,14 +287,10 @@ struct Readable {
 }
 
 impl Memory for Readable {
-    fn has(&self, at: u64) -> bool {
+    fn read(&self, at: u64, words: &mut Frame) -> bool {
         let next = self.ranges.partition_point(|r| r.start <= at);
         let range = next.checked_sub(1).and_then(|i| self.ranges.get(i));
-        range.is_some_and(|r| at - r.start < r.len)
-    }
-
-    fn word(&self, at: u64) -> u64 {
-        self.memory.word(Hpa(at)).unwrap_or(0)
+        range.is_some_and(|r| at - r.start < r.len) && self.memory.read_frame(Hpa(at), words)
     }
 }
 

@@ -24,10 +24,10 @@ impl FrameTables<'_> {
         Self { used, ..self }
     }
 
-    /// The aligned word at `at`, read once; `None` outside the window.
+    /// Reads the frame at `at`, each word once; `false` outside the window.
     #[must_use]
-    pub fn word(&self, at: Hpa) -> Option<u64> {
-        self.window.load(at)
+    pub fn read_frame(&self, at: Hpa, words: &mut [u64; 512]) -> bool {
+        self.window.read_frame(at, words).is_some()
     }
 
     /// Copies `bytes`, at most a frame of them, to the start of a frame that [`TableMem::alloc`] gave. `false`, and nothing

@@ -123,6 +123,20 @@ impl Window {
         Some(())
     }
 
+    /// Reads the frame at `at`, each word once; `None`, and nothing read, outside the window or if it is not aligned.
+    pub(crate) fn read_frame(&self, at: Hpa, into: &mut [u64; 512]) -> Option<()> {
+        if !at.is_aligned(PAGE_SIZE) {
+            return None;
+        }
+        self.pointer(at, PAGE_SIZE)?;
+        // SAFETY: a frame is aligned, and this one was just found in the window.
+        let from = unsafe { self.words(at, into.len())? };
+        for (to, from) in into.iter_mut().zip(from) {
+            *to = from.load(Relaxed);
+        }
+        Some(())
+    }
+
     /// Copies `from` into memory, each aligned word written once, and at once an aligned operand of two or four bytes, as processors
     /// do (SDM vol. 3, "Guaranteed Atomic Operations"); `None`, and nothing written, outside the window.
     pub(crate) fn write(&self, at: Hpa, from: &[u8]) -> Option<()> {
@@ -235,6 +249,19 @@ pub(crate) mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn a_frame_is_read_whole_or_not_at_all() {
+        let w = window(1024);
+        assert!(w.store(Hpa(0x1000), 5).is_some() && w.store(Hpa(0x1ff8), 7).is_some());
+        let mut frame = [1; 512];
+        for at in [Hpa(8), Hpa(0x1008), Hpa(0x2000), Hpa(u64::MAX & !0xfff)] {
+            assert_eq!(w.read_frame(at, &mut frame), None);
+        }
+        assert_eq!(frame, [1; 512]);
+        assert_eq!(w.read_frame(Hpa(0x1000), &mut frame), Some(()));
+        assert_eq!((frame[0], frame[1], frame[511]), (5, 0, 7));
     }
 
     #[test]

@@ -5,29 +5,26 @@
 )]
 
 use crate::walk::FRAME;
-use crate::{Error, Memory};
+use crate::{Error, Frame, Memory};
 use alloc::vec::Vec;
 use proto::certificate::MsrGrant;
 
 /// Bits of a word.
 const WORD: u32 = 64;
 
-/// Byte offset of the bitmaps for writes.
-const WRITES: u64 = 2048;
-/// The first MSR of each bitmap, and the byte offset of that for reads.
-const BITMAPS: [(u32, u64); 2] = [(0, 0), (0xc000_0000, 1024)];
-/// Words of each bitmap.
-const WORDS: u32 = 1024 / 8;
+/// The first MSR of each bitmap, and which words of the frame are those for reads; those for writes are half a frame further.
+const BITMAPS: [(u32, core::ops::Range<usize>); 2] = [(0, 0..128), (0xc000_0000, 128..256)];
+const WRITES: usize = 256;
 
 /// The MSRs that the bitmap at `at` lets through, lowest first.
 pub(crate) fn msrs(memory: &impl Memory, at: u64) -> Result<Vec<MsrGrant>, Error> {
-    there(memory, at)?;
+    let frame = read(memory, at)?;
     let mut grants: Vec<MsrGrant> = Vec::new();
-    for (first, offset) in BITMAPS {
-        for word in 0..WORDS {
-            let place = at + offset + 8 * u64::from(word);
-            let reads = !memory.word(place);
-            let writes = !memory.word(place + WRITES);
+    for (first, words) in BITMAPS {
+        let reads = frame.iter().skip(words.start);
+        let writes = frame.iter().skip(words.start + WRITES);
+        for (word, (reads, writes)) in (0..).zip(reads.zip(writes)).take(words.len()) {
+            let (reads, writes) = (!reads, !writes);
             for bit in bits(reads | writes) {
                 let msr = first + word * WORD + bit;
                 let (read, write) = (reads >> bit & 1 != 0, writes >> bit & 1 != 0);
@@ -54,10 +51,8 @@ pub(crate) fn msrs(memory: &impl Memory, at: u64) -> Result<Vec<MsrGrant>, Error
 pub(crate) fn ports(memory: &impl Memory, a: u64, b: u64) -> Result<Vec<(u16, u16)>, Error> {
     let mut ranges: Vec<(u16, u16)> = Vec::new();
     for (first, at) in [(0, a), (0x8000, b)] {
-        there(memory, at)?;
-        for word in 0..(FRAME / 8) as u32 {
-            let open = !memory.word(at + 8 * u64::from(word));
-            for bit in bits(open) {
+        for (word, closed) in (0..).zip(read(memory, at)?) {
+            for bit in bits(!closed) {
                 // 512 words of 64 bits are half of the ports.
                 let port = (first + word * WORD + bit) as u16;
                 match ranges.last_mut() {
@@ -70,9 +65,10 @@ pub(crate) fn ports(memory: &impl Memory, a: u64, b: u64) -> Result<Vec<(u16, u1
     Ok(ranges)
 }
 
-fn there(memory: &impl Memory, at: u64) -> Result<(), Error> {
-    if at.is_multiple_of(FRAME) && memory.has(at) {
-        Ok(())
+fn read(memory: &impl Memory, at: u64) -> Result<Frame, Error> {
+    let mut frame = [0; 512];
+    if at.is_multiple_of(FRAME) && memory.read(at, &mut frame) {
+        Ok(frame)
     } else {
         Err(Error::Elsewhere { at })
     }

@@ -42,11 +42,12 @@ use core::fmt;
 
 /// Physical memory as it is.
 pub trait Memory {
-    /// Whether the frame at `at` is memory that may be read.
-    fn has(&self, at: u64) -> bool;
-    /// The aligned word at `at`, in a frame that is there.
-    fn word(&self, at: u64) -> u64;
+    /// Reads the frame at `at`, each of its words once; `false` if that is no memory that may be read.
+    fn read(&self, at: u64, words: &mut Frame) -> bool;
 }
+
+/// The words of a frame, which is a table, a bitmap, or two bitmaps.
+pub type Frame = [u64; 512];
 
 /// Why structures cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

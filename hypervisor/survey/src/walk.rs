@@ -11,7 +11,7 @@ use proto::certificate::{Cache, Mapping, Range};
 
 /// Bytes of a table.
 pub(crate) const FRAME: u64 = 4096;
-const ENTRIES: u64 = 512;
+const ENTRIES: usize = 512;
 
 /// Bits 51 to 12 of an entry or of a pointer to tables: where the next thing lies.
 pub(crate) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
@@ -118,22 +118,23 @@ impl<M: Memory, F: Format> Walk<'_, M, F> {
         at: u64,
         level: u32,
         base: u64,
-        entries: u64,
+        entries: usize,
         above: Rights,
     ) -> Result<(), Error> {
-        if !self.memory.has(at) {
+        // Four of them at most are on the stack.
+        let mut table = [0; ENTRIES];
+        if !self.memory.read(at, &mut table) {
             return Err(Error::Elsewhere { at });
         }
         if self.tables.len() == TABLES {
             return Err(Error::TooMany);
         }
         self.tables.push(at);
-        for index in 0..entries {
-            let place = at + 8 * index;
-            let entry = self.memory.word(place);
+        for (index, entry) in (0..).zip(table).take(entries) {
             if entry == 0 {
                 continue;
             }
+            let place = at + 8 * index;
             let base = base + index * span(level);
             let said = self.format.entry(level, entry);
             match said.ok_or(Error::Malformed { at: place, entry })? {

@@ -1,6 +1,6 @@
 //! Physical memory for tests, also as `paging` wants it.
 
-use crate::Memory;
+use crate::{Frame, Memory};
 use seam::TableMem;
 use spec::Hpa;
 use std::cell::RefCell;
@@ -32,6 +32,10 @@ impl Fake {
         self.put(at, self.word(at) ^ 1 << (bit % 64));
     }
 
+    fn word(&self, at: u64) -> u64 {
+        self.0.borrow()[&(at & !0xfff)][(at & 0xfff) as usize / 8]
+    }
+
     /// Frames that are there.
     pub(super) fn frames(&self) -> Vec<u64> {
         self.0.borrow().keys().copied().collect()
@@ -39,12 +43,12 @@ impl Fake {
 }
 
 impl Memory for Fake {
-    fn has(&self, at: u64) -> bool {
-        self.0.borrow().contains_key(&at)
-    }
-
-    fn word(&self, at: u64) -> u64 {
-        self.0.borrow()[&(at & !0xfff)][(at & 0xfff) as usize / 8]
+    fn read(&self, at: u64, words: &mut Frame) -> bool {
+        let frames = self.0.borrow();
+        let frame = frames.get(&at);
+        frame
+            .inspect(|frame| words.copy_from_slice(&frame[..]))
+            .is_some()
     }
 }
 
