@@ -130,7 +130,7 @@ impl<M: Memory, F: Format> Walk<'_, M, F> {
             return Err(Error::TooMany);
         }
         self.tables.push(at);
-        for (index, entry) in (0..).zip(table).take(entries) {
+        for (index, &entry) in (0..).zip(&table).take(entries) {
             if entry == 0 {
                 continue;
             }
