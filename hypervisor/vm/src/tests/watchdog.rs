@@ -111,6 +111,27 @@ fn one_that_expires_sooner_than_is_known_is_told_of() {
     assert_eq!(m.look(), (true, Some(MS)));
 }
 
+/// What a guest could keep the core busy with.
+#[test]
+fn a_guest_that_sets_it_to_less_and_less_or_on_and_off_is_told_of_once_a_period() {
+    let less: fn(&mut Machine, u32) = |m, n| m.set(COUNTDOWN, n);
+    let on_and_off: fn(&mut Machine, u32) = |m, n| m.set(CONTROL, n % 2);
+    for tries in [less, on_and_off] {
+        let mut m = Machine::new(1);
+        m.set(CONTROL, 1);
+        let mut told = 0;
+        for n in (1..=1000).rev() {
+            tries(&mut m, n);
+            if m.kicks.take_watched() > 0 {
+                told += 1;
+                let _ = m.look();
+            }
+            m.pass(MS / 1001);
+        }
+        assert_eq!(told, 1);
+    }
+}
+
 #[test]
 fn a_paused_vm_has_what_was_left_when_it_goes_on() {
     let mut m = Machine::new(1);
