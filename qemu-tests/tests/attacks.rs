@@ -10,22 +10,23 @@ use common::shares::times;
 use common::steady::{boot, nothing_touched, steady};
 use std::process::ExitCode;
 
-/// A model with indirect-branch predictor barriers.
-const WITH_BARRIER: &str = "tigerlake";
+/// A model with protection keys, supervisor state, and barriers for indirect branches.
+const NEWEST: &str = "tigerlake";
 
 const ATTACKS: &[Attack] = &[
     attack("indices"),
     attack("noncanonical"),
     attack("privilege"),
     attack("instructions"),
-    attack("msrs_and_ports"),
+    attack("msrs_and_ports").also(NEWEST),
     attack("memory_map"),
     attack("translations").lives(&[Life::Reset]).reports(RESETS),
     attack("leftovers")
         .lives(&[Life::Stopped, Life::Reset])
+        .also(NEWEST)
         .reports(RESETS),
     attack("races").vcpus(2),
-    attack("hygiene"),
+    attack("hygiene").also(NEWEST),
     // An INIT to the first processor resets the machine.
     attack("storms")
         .vcpus(2)
@@ -141,7 +142,7 @@ fn hygiene_is_done_at_each_change_of_vm_alone(model: &str) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    let hygiene = [(WITH_DELIVERY, true), (WITH_BARRIER, false)].map(|(model, default)| {
+    let hygiene = [(WITH_DELIVERY, true), (NEWEST, false)].map(|(model, default)| {
         let name = format!("attacks::hygiene_is_done_at_each_change_of_vm_alone::{model}");
         let trial = qemu_tests::test(&name, move || {
             hygiene_is_done_at_each_change_of_vm_alone(model)

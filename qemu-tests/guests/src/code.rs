@@ -2,7 +2,7 @@
 // UNSAFETY: calls what is in memory.
 #![allow(unsafe_code)]
 
-use crate::trap::{self, RESUME, Raised, UD, raised};
+use crate::trap::{self, RESUME, Raised, Trap, UD, raised};
 use core::arch::asm;
 
 /// What a call gives in EAX, or raises.
@@ -52,16 +52,26 @@ pub const fn function(code: [u8; 2]) -> u64 {
 /// # Safety
 /// What is there is one of those above, or faults.
 pub unsafe fn call(at: u64, device: u64) -> Given {
+    // SAFETY: per contract.
+    let called = unsafe { try_call(at, device) };
+    called.map_err(|trap| raised::<()>(Err(trap)))
+}
+
+/// The same; the exception in full.
+///
+/// # Errors
+/// The exception. The stack pointer is what it was before the call, which [`attempt!`](crate::attempt) does not see to.
+///
+/// # Safety
+/// As for [`call`].
+pub unsafe fn try_call(at: u64, device: u64) -> Result<u32, Trap> {
     let mut word = u64::from(CONSTANT);
     let value: u64;
-    // SAFETY: per contract they change EAX and the word; the stack pointer is what it was, wherever it faults.
+    // SAFETY: per contract it changes EAX and the word alone.
     unsafe {
         asm!("lea r11, [rip + 77f]", "mov [rip + {resume}], r11", "mov r10, rsp", "call {at}", "77:", "mov rsp, r10",
             resume = sym RESUME, at = in(reg) at, inout("rax") u64::from(SEED) => value, in("rdi") device,
             in("rsi") u64::from(CONSTANT), in("rdx") &raw mut word, out("r10") _, out("r11") _);
     }
-    match trap::take() {
-        None => Ok(value as u32),
-        Some(trap) => Err(raised::<()>(Err(trap))),
-    }
+    trap::take().map_or(Ok(value as u32), Err)
 }

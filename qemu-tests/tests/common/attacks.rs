@@ -38,6 +38,7 @@ pub(crate) struct Attack {
     lines: &'static str,
     ways: &'static [Way],
     lives: &'static [Life],
+    also: Option<&'static str>,
     reports: &'static [&'static str],
 }
 
@@ -66,6 +67,7 @@ pub(crate) const fn attack(word: &'static str) -> Attack {
         lines: "",
         ways: &[],
         lives: &[],
+        also: None,
         reports: &[],
     }
 }
@@ -91,6 +93,14 @@ impl Attack {
         Attack { lives, ..self }
     }
 
+    /// A model besides, which has what this class is about.
+    pub(crate) const fn also(self, model: &'static str) -> Attack {
+        Attack {
+            also: Some(model),
+            ..self
+        }
+    }
+
     /// What our log may say beyond the usual, for it is the right answer: regular expressions, from the VM's name on.
     pub(crate) const fn reports(self, reports: &'static [&'static str]) -> Attack {
         Attack { reports, ..self }
@@ -103,7 +113,8 @@ impl Attack {
             super::WITHOUT_DELIVERY,
             super::carried::WITH_POSTING,
         ];
-        models.into_iter().enumerate().map(move |(n, model)| {
+        let models = models.into_iter().chain(self.also);
+        models.enumerate().map(move |(n, model)| {
             let trial = qemu_tests::test(&format!("attacks::{}::{model}", self.word), move || {
                 self.run(model)
             });

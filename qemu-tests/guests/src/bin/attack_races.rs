@@ -29,6 +29,7 @@ guest!(
     a_table_that_comes_and_goes_is_there_or_faults,
     code_is_that_of_one_moment,
     code_whose_page_comes_and_goes_runs_or_faults,
+    code_in_two_pages_of_which_one_comes_and_goes_runs_or_faults,
     a_command_in_two_writes_has_one_of_two_vectors,
     a_string_of_many_elements_ends_where_it_should,
 );
@@ -359,6 +360,40 @@ fn code_whose_page_comes_and_goes_runs_or_faults() -> Verdict {
         })?;
     }
     let _ = map(PAGE, 0);
+    Ok(())
+}
+
+fn code_in_two_pages_of_which_one_comes_and_goes_runs_or_faults() -> Verdict {
+    let page = |frame: u64| frame | PRESENT | WRITE | USER;
+    let second = map(PAGE + 1, 0);
+    let _ = map(PAGE, page(shared(1)));
+    let [a, b] = READS;
+    // SAFETY: the last byte of a shared page.
+    unsafe { ((shared(1) + PAGE_SIZE - 1) as *mut u8).write_volatile(a) };
+    // The other byte and RET; one that makes another instruction of it, MOV EAX, [RDX]
+    put(shared(2), u64::from_le_bytes([b, 0xc3, 0, 0, 0, 0, 0, 0]));
+    put(
+        shared(0),
+        u64::from_le_bytes([0x02, 0xc3, 0, 0, 0, 0, 0, 0]),
+    );
+    for (other, gives) in [
+        (0, MISSING),
+        (page(shared(0)), Ok(CONSTANT)),
+        (page(0x5000_0000), Err(UD)),
+    ] {
+        let entry = paging::entry_address(PAGE + 1);
+        while_turned(entry, false, [page(shared(2)), other], |_| {
+            paging::forget(PAGE + 1);
+            mmio::write32(ioapic::BASE, SELECTED);
+            let found = run(second - 1);
+            claim!(
+                found == Ok(SELECTED) || found == gives,
+                "{found:x?} beside {gives:x?}"
+            );
+            Ok(())
+        })?;
+    }
+    let _ = (map(PAGE, 0), map(PAGE + 1, 0));
     Ok(())
 }
 
