@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod certify;
 mod ctl;
 mod run;
 mod size;
@@ -11,6 +12,7 @@ use crate::test::Tests;
 use crate::{build, config, doctor, faults, image, kit, resolve, workspace};
 use anyhow::{Context, Result};
 use bench::Bench;
+use certify::Certify;
 use clap::{Args, Parser, Subcommand};
 use ctl::Ctl;
 use run::Run;
@@ -34,6 +36,8 @@ enum Command {
     Ctl(Ctl),
     /// Draw what the schedulers of a machine do, and write it for Perfetto
     Trace(Trace),
+    /// Prove of a machine that its VMs reach what the config gives them, and nothing else
+    Certify(Certify),
     /// Write the disk image to a file, for an emulator or a USB stick
     Image(Image),
     /// Say what is wrong with a config file, as the machine would
@@ -97,6 +101,7 @@ impl Cli {
             Command::Run(args) => args.run(),
             Command::Ctl(args) => args.run(),
             Command::Trace(args) => args.run(),
+            Command::Certify(args) => args.run(),
             Command::Image(args) => args.run(),
             Command::Check { file } => {
                 let config = load(Some(file), &Reporter::new())?;

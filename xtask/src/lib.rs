@@ -3,6 +3,7 @@
 pub mod bench;
 mod bound;
 pub mod build;
+pub mod certify;
 pub mod cli;
 pub mod config;
 pub mod consoles;
@@ -16,6 +17,7 @@ mod lints;
 pub mod machine;
 pub mod need;
 mod nested;
+pub mod own;
 pub mod report;
 pub mod resolve;
 pub mod run;

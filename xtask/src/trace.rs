@@ -2,7 +2,6 @@
 //! Perfetto and Chrome open.
 
 mod collect;
-mod own;
 mod perfetto;
 mod picture;
 mod recording;
@@ -11,7 +10,6 @@ mod tests;
 mod timeline;
 
 pub use collect::{Wanted, collect};
-pub use own::Own;
 pub use recording::{Recording, Ring};
 
 use anyhow::{Context, Result};

@@ -4,9 +4,10 @@ use super::size::mebibytes;
 use super::{load, write_image};
 use crate::ctl::{self, Client, Which};
 use crate::machine::{CPU_MODEL, Machine, Topology};
+use crate::own::Own;
 use crate::report::Reporter;
 use crate::tools::{self, Choice};
-use crate::trace::{self, Own, Recording, Wanted};
+use crate::trace::{self, Recording, Wanted};
 use crate::{need, workspace};
 use anyhow::Result;
 use clap::Args;
@@ -51,7 +52,7 @@ pub(super) struct Trace {
 }
 
 /// Reads a time such as `50 ms`.
-fn time(text: &str) -> Result<u64, String> {
+pub(super) fn time(text: &str) -> Result<u64, String> {
     match spec::Nanos::parse(text) {
         Some(spec::Nanos(nanos @ 1..)) => Ok(nanos),
         _ => Err("write it as a whole number of ns, us, ms or s, such as \"50 ms\"".to_owned()),
