@@ -74,6 +74,7 @@ impl Machine {
             tsc: Hz(1_000_000_000),
             exits: 0,
             root_ticks: Ticks(0),
+            crashes: 0,
         };
         self.states.iter().zip(NAMES).map(info).collect()
     }
