@@ -256,7 +256,7 @@ pub(crate) mod tests {
         let w = window(1024);
         assert!(w.store(Hpa(0x1000), 5).is_some() && w.store(Hpa(0x1ff8), 7).is_some());
         let mut frame = [1; 512];
-        for at in [Hpa(8), Hpa(0x1008), Hpa(0x2000), Hpa(u64::MAX & !0xfff)] {
+        for at in [Hpa(8), Hpa(0x1008), Hpa(0x2000), Hpa(!0xfff)] {
             assert_eq!(w.read_frame(at, &mut frame), None);
         }
         assert_eq!(frame, [1; 512]);

@@ -130,10 +130,22 @@ impl<M: Memory, F: Format> Walk<'_, M, F> {
             return Err(Error::TooMany);
         }
         self.tables.push(at);
+        // What the next entry is if it goes on where a page has ended, in all that it says: most do.
+        let mut following = 0;
         for (index, &entry) in (0..).zip(&table).take(entries) {
             if entry == 0 {
+                following = 0;
                 continue;
             }
+            if entry == following
+                && entry & ADDRESS != 0
+                && let Some(last) = self.mappings.last_mut()
+            {
+                last.len += span(level);
+                following = entry.wrapping_add(span(level));
+                continue;
+            }
+            following = 0;
             let place = at + 8 * index;
             let base = base + index * span(level);
             let said = self.format.entry(level, entry);
@@ -144,13 +156,16 @@ impl<M: Memory, F: Format> Walk<'_, M, F> {
                 }
                 Entry::Table(..) => return Err(Error::Malformed { at: place, entry }),
                 Entry::Page(frame, rights, cache) => {
-                    self.page(base, span(level), frame, both(above, rights), cache)?;
+                    if self.page(base, span(level), frame, both(above, rights), cache)? {
+                        following = entry.wrapping_add(span(level));
+                    }
                 }
             }
         }
         Ok(())
     }
 
+    /// Notes a page; `false` if it is none, since nothing is allowed.
     fn page(
         &mut self,
         base: u64,
@@ -158,14 +173,14 @@ impl<M: Memory, F: Format> Walk<'_, M, F> {
         frame: u64,
         rights: Rights,
         cache: Cache,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let Rights {
             read,
             write,
             execute,
         } = rights;
         if !(read || write || execute) {
-            return Ok(());
+            return Ok(false);
         }
         let next = Mapping {
             at: self.format.address(base),
@@ -180,7 +195,7 @@ impl<M: Memory, F: Format> Walk<'_, M, F> {
         if self.mappings.len() > MAPPINGS {
             return Err(Error::TooMany);
         }
-        Ok(())
+        Ok(true)
     }
 }
 
