@@ -22,8 +22,8 @@ fn triple_fault(model: &str) -> Result<()> {
     outcome.expect_no_line("^guest: fail")?;
     outcome.expect_lines(&[
         r"triple-fault warn bulkhead: vm: vcpu=0 rip=0x10[0-9a-f]+ rsp=",
-        r"^  Exit reason: 0x2 \(Triple fault\)$",
-        r"^  Guest RIP: 0x10[0-9a-f]+$",
+        r"triple-fault warn bulkhead: vm: vmcs Exit reason: 0x2 \(Triple fault\)$",
+        r"triple-fault warn bulkhead: vm: vmcs Guest RIP: 0x10[0-9a-f]+$",
         r"triple-fault warn bulkhead: vm: end reason=triple-fault ",
         r"machine: off reason=last-guest-stopped",
     ])

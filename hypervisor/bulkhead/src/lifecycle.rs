@@ -45,6 +45,8 @@ pub(crate) fn obey(runner: &mut Runner, id: Id) {
             }
         }
         // One that has missed the whole of a generation, since its core was busy, rests too: all of them are waited for.
+        // The control structure is needed until all is told.
+        Order::Rest if vcpu.report.is_some() => {}
         Order::Rest if vcpu.on || vcpu.generation != generation => {
             vcpu.on = false;
             vcpu.generation = generation;
@@ -82,8 +84,9 @@ pub(crate) fn reshare(runner: &mut Runner, id: Id, guest: &'static Guest) {
 
 /// A vCPU has ended its VM.
 pub(crate) fn stopped(runner: &mut Runner, id: Id, why: Stop) {
-    let holds = runner.current == Some(id);
-    let Some(vcpu) = runner.vcpu(id) else {
+    let (holds, seat) = (runner.current == Some(id), runner.seat);
+    let tsc = runner.machine.bundle.handover().tsc;
+    let Some(vcpu) = runner.vcpu_mut(id).as_mut() else {
         return;
     };
     let guest = vcpu.guest;
@@ -93,13 +96,38 @@ pub(crate) fn stopped(runner: &mut Runner, id: Id, why: Stop) {
     }
     // Another vCPU may have been first: then this one only rests.
     let first = guest.life.end(End::Stopped(why)).is_ok();
-    let tsc = runner.machine.bundle.handover().tsc;
     let pause = tsc.ticks(BETWEEN_REPORTS);
     if first && level != Level::Info && holds {
         // What it tells of may be what is broken.
-        let _ = containment::attempt(runner.seat, || vcpu.report(&runner.vtx, level, pause));
+        let _ = containment::attempt(seat, || vcpu.report(level, pause));
     }
     guest.kick();
+}
+
+/// Goes on with the report on a vCPU that has stopped its VM until `until`, or until the core is kicked. It rests when all is told.
+pub(crate) fn report(runner: &mut Runner, id: Id, until: Ticks) {
+    let seat = runner.seat;
+    let Some(guest) = runner.vcpu(id).map(|vcpu| vcpu.guest) else {
+        return;
+    };
+    let holds = runner.switch_to(id, guest).is_ok();
+    loop {
+        let (vtx, vcpu) = runner.vtx_and_vcpu(id);
+        let Some(vcpu) = vcpu else {
+            return;
+        };
+        // What it tells of may be what is broken.
+        if !holds || containment::attempt(seat, || vcpu.report_on(vtx)).is_none() {
+            vcpu.report = None;
+        }
+        if vcpu.report.is_none() {
+            break;
+        }
+        if hw::tsc::now() >= until || runner.core.local.is_kicked() {
+            return;
+        }
+    }
+    obey(runner, id);
 }
 
 /// Goes on with loading the VM of a first vCPU until `until`, or until the core is kicked.

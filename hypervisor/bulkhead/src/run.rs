@@ -229,7 +229,7 @@ impl Runner {
     }
 
     /// Puts the registers of a vCPU into the core.
-    fn switch_to(&mut self, id: Id, guest: &Guest) -> Result<(), Stop> {
+    pub(crate) fn switch_to(&mut self, id: Id, guest: &Guest) -> Result<(), Stop> {
         if self.current == Some(id) {
             return Ok(());
         }
@@ -261,6 +261,8 @@ impl Runner {
         let guest = vcpu.guest;
         if vcpu.loading.is_some() {
             lifecycle::load(self, id, until);
+        } else if vcpu.report.is_some() {
+            lifecycle::report(self, id, until);
         } else if vcpu.is_ready(now) {
             let mut turn = self.turn_of(id, guest, until, now);
             while self.alone && turn.is_ok() && self.nap(id, until) {

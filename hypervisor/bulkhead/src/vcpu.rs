@@ -21,6 +21,7 @@ use hw::extended_state::ExtendedState;
 use hw::guest_msrs::GuestRegisters;
 use hw::vmx_ops::{self, CurrentVmcs};
 use presence::{Away, host_state};
+use report::Report;
 use sched::Id;
 use sleep::Deaf;
 use spec::Ticks;
@@ -51,6 +52,8 @@ pub(crate) struct Vcpu {
     pub(crate) held: bool,
     /// Its VM is being loaded, in its turns
     pub(crate) loading: Option<Box<Loading>>,
+    /// What is still to be told of it, before it rests
+    pub(crate) report: Option<Report>,
     /// The version of its VM's share that its scheduler knows
     pub(crate) share_version: u32,
     /// How often it has gone to another core
@@ -96,6 +99,7 @@ impl Vcpu {
             on: false,
             held: false,
             loading: None,
+            report: None,
             share_version: 0,
             moves: 0,
             away: Box::new(Away {

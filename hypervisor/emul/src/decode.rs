@@ -49,13 +49,15 @@ pub enum DecodeError {
     Unsupported,
 }
 
-/// Makes the decoder build its tables (about 100 KiB of heap), so that no exit has to. To be called once, at
+/// Makes decoder and formatter build their tables (on the heap), so that no exit and no report has to. To be called once, at
 /// boot.
 pub fn prepare() {
     for bitness in [Bitness::Bits16, Bitness::Bits32, Bitness::Bits64] {
         // Only its side effect counts: one NOP is not an operation.
         let _ = decode(&[0x90], bitness);
     }
+    // The names of instructions, for a report.
+    let _ = crate::listing::text(&[0x90], 0, Bitness::Bits64);
 }
 
 /// Decodes one instruction.

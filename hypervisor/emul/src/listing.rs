@@ -12,10 +12,10 @@ use spec::state::CpuState;
 pub fn listing<'a>(
     mem: &'a impl GuestMem,
     cpu: &CpuState,
-    count: u32,
+    count: usize,
 ) -> impl Iterator<Item = Line> + 'a {
     let mut cpu = *cpu;
-    let bitness = Bitness::of(&cpu) as u32;
+    let bitness = Bitness::of(&cpu);
     (0..count).map_while(move |_| {
         // More bytes than the instruction has may be there or not: what of them can be had is enough.
         let code = [false, true]
@@ -35,18 +35,23 @@ pub struct Line {
 }
 
 impl Line {
-    fn new(code: &Code, at: u64, bitness: u32) -> Self {
-        let mut decoder = Decoder::with_ip(bitness, code.bytes(), at, DecoderOptions::NONE);
-        let instruction = decoder.decode();
-        let mut text = String::new();
-        FastFormatter::new().format(&instruction, &mut text);
-        let len = instruction.len();
+    fn new(code: &Code, at: u64, bitness: Bitness) -> Self {
+        let (len, text) = text(code.bytes(), at, bitness);
         Self {
             at,
             code: Code::new(code.bytes().get(..len).unwrap_or_default()),
             text,
         }
     }
+}
+
+/// How long the first instruction is, and what it is.
+pub(crate) fn text(code: &[u8], at: u64, bitness: Bitness) -> (usize, String) {
+    let mut decoder = Decoder::with_ip(bitness as u32, code, at, DecoderOptions::NONE);
+    let instruction = decoder.decode();
+    let mut text = String::new();
+    FastFormatter::new().format(&instruction, &mut text);
+    (instruction.len(), text)
 }
 
 impl fmt::Display for Line {

@@ -4,51 +4,67 @@ use crate::fields::exists;
 use crate::{Capabilities, Vmcs};
 use core::fmt;
 use spec::exit_reason::{self, ExitReason};
-use spec::vmcs::{self, FieldKind};
+use spec::vmcs::{self, Field, FieldKind};
 use spec::vmx_error::VmxError;
 
-/// Prints one line for each field that the processor has and that is not zero, under the manual's headings.
-pub fn dump<'a, V: Vmcs>(vmcs: &'a V, capabilities: &'a Capabilities) -> impl fmt::Display + 'a {
-    Dump { vmcs, capabilities }
+/// What comes first is what made the guest stop.
+const ORDER: [FieldKind; 4] = [
+    FieldKind::ExitInformation,
+    FieldKind::Guest,
+    FieldKind::Control,
+    FieldKind::Host,
+];
+
+/// How far a dump has come. A whole one takes hundreds of thousands of ticks, so it is made line by line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Dump {
+    /// Index in [`ORDER`]
+    kind: usize,
+    /// Index in [`vmcs::ALL`]
+    field: usize,
 }
 
-struct Dump<'a, V> {
-    vmcs: &'a V,
-    capabilities: &'a Capabilities,
+/// A field that is not zero, as it is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shown {
+    field: Field,
+    name: &'static str,
+    value: u64,
 }
 
-impl<V: Vmcs> fmt::Display for Dump<'_, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (kind, heading) in [
-            (FieldKind::ExitInformation, "VM-exit information"),
-            (FieldKind::Guest, "Guest state"),
-            (FieldKind::Control, "Controls"),
-            (FieldKind::Host, "Host state"),
-        ] {
-            writeln!(f, "{heading}")?;
-            for (field, name) in vmcs::ALL {
-                if field.kind() != kind || !exists(*field, self.capabilities) {
+impl Dump {
+    /// The next field that the processor has and that is not zero.
+    pub fn next(&mut self, vmcs: &impl Vmcs, capabilities: &Capabilities) -> Option<Shown> {
+        while let Some(kind) = ORDER.get(self.kind) {
+            while let Some(&(field, name)) = vmcs::ALL.get(self.field) {
+                self.field = self.field.saturating_add(1);
+                if field.kind() != *kind || !exists(field, capabilities) {
                     continue;
                 }
-                let value = self.vmcs.read(*field);
-                if value == 0 {
-                    continue;
+                let value = vmcs.read(field);
+                if value != 0 {
+                    return Some(Shown { field, name, value });
                 }
-                write!(f, "  {name}: {value:#x}")?;
-                match *field {
-                    vmcs::EXIT_REASON => {
-                        let reason = ExitReason(value as u32);
-                        match exit_reason::name(reason.basic()) {
-                            Some(name) => write!(f, " ({name})")?,
-                            None => write!(f, " (undefined)")?,
-                        }
-                    }
-                    vmcs::INSTRUCTION_ERROR => write!(f, " ({})", VmxError(value as u32).name())?,
-                    _ => {}
-                }
-                writeln!(f)?;
             }
+            self.kind = self.kind.saturating_add(1);
+            self.field = 0;
         }
-        Ok(())
+        None
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { field, name, value } = *self;
+        write!(f, "{name}: {value:#x}")?;
+        match field {
+            vmcs::EXIT_REASON => {
+                let reason = ExitReason(value as u32);
+                let name = exit_reason::name(reason.basic()).unwrap_or("undefined");
+                write!(f, " ({name})")
+            }
+            vmcs::INSTRUCTION_ERROR => write!(f, " ({})", VmxError(value as u32).name()),
+            _ => Ok(()),
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! 2. [`controls::select`] chooses the controls; [`setup::initialise`] writes the whole VMCS and gives a [`Vcpu`].
 //! 3. [`Vcpu::carry`] changes who carries its local APIC, before any entry.
 //! 4. After each exit [`Vcpu::decode`] gives the [`exits::Exit`]; [`Vcpu::apply`] carries out the answer.
-//! 5. When an entry fails, [`check()`] names the rules that are broken and [`dump()`] prints the fields.
+//! 5. When an entry fails, [`check()`] names the rules that are broken and [`Dump`] shows the fields.
 #![no_std]
 #![cfg_attr(
     not(test),
@@ -69,7 +69,7 @@ pub use capabilities::Capabilities;
 pub use carry::{Carried, Posted};
 pub use check::{AddressWidths, Failure, check};
 pub use controls::{Controls, Wants};
-pub use dump::dump;
+pub use dump::{Dump, Shown};
 pub use fields::exists;
 pub use io_bitmap::IoBitmaps;
 pub use missing::Missing;

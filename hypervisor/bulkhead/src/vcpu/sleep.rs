@@ -14,6 +14,9 @@ pub(super) struct Deaf {
 impl Vcpu {
     /// Takes in what others have for it, and says whether it can be entered now.
     pub(crate) fn is_ready(&mut self, now: Ticks) -> bool {
+        if self.report.is_some() {
+            return true;
+        }
         if !self.on || self.held {
             return false;
         }

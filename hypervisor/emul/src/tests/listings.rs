@@ -10,7 +10,7 @@ use spec::state::CpuState;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-fn lines(ram: &Ram, cpu: &CpuState, count: u32) -> Vec<String> {
+fn lines(ram: &Ram, cpu: &CpuState, count: usize) -> Vec<String> {
     listing(ram, cpu, count)
         .map(|line| line.to_string())
         .collect()

@@ -95,7 +95,9 @@ fn neither_checker_nor_dump_reads_a_field_that_the_processor_has_not() {
         let (vmcs, _) = fixture::started(&capabilities, &Wants::default(), &fixture::long_start());
         let strict = Strict(&vmcs, &capabilities);
         check(&strict, &capabilities, WIDTHS, &mut |f| panic!("{f}"));
-        let text = crate::dump(&strict, &capabilities).to_string();
+        let mut dump = crate::Dump::default();
+        let lines = core::iter::from_fn(|| dump.next(&strict, &capabilities));
+        let text: String = lines.map(|line| line.to_string() + "\n").collect();
         assert!(text.contains("Guest RIP: 0x200000"), "{text}");
         assert!(text.contains("Host RIP: 0xffff800000010000"), "{text}");
     }
