@@ -9,6 +9,8 @@ use crate::talk::{Line, Talk};
 use crate::tools;
 use anyhow::{Context, Result, ensure};
 use plan::Start;
+use proto::Command;
+use proto::certificate::Fault;
 use xtask::image::{Contents, Source};
 use xtask::machine::{Machine, Topology};
 use xtask::supply::Suite;
@@ -26,6 +28,7 @@ pub struct Boot {
     script: Vec<Step>,
     ends: Ends,
     qemu: bool,
+    planted: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +59,7 @@ impl Boot {
             script: Vec::new(),
             ends: Ends::default(),
             qemu: false,
+            planted: false,
         }
     }
 
@@ -177,6 +181,13 @@ impl Boot {
         self
     }
 
+    /// Boots an image that does wrong when it is told to, by the command `Plant`.
+    #[must_use]
+    pub fn planted(mut self) -> Boot {
+        self.planted = true;
+        self
+    }
+
     /// Boots in QEMU without VT-x, whose machine is another than Bochs's; its emulated seconds are the wall clock's.
     #[must_use]
     pub fn on_qemu(mut self) -> Boot {
@@ -240,6 +251,17 @@ impl Boot {
         self.step(Hears::Console(vm), after, Does::Ask(command.to_owned()))
     }
 
+    /// Has a machine that was [`Boot::planted`] do a thing wrong to a VM, when `after` is seen on the serial line, as [`Boot::ctl`].
+    #[must_use]
+    pub fn plant(self, after: &str, vm: &str, fault: Fault) -> Boot {
+        let vm = vm.to_owned();
+        self.step(
+            Hears::Line,
+            after,
+            Does::Command(Command::Plant { vm, fault }),
+        )
+    }
+
     fn step(mut self, hears: Hears, after: &str, does: Does) -> Boot {
         self.script.push(Step {
             hears,
@@ -291,7 +313,11 @@ impl Boot {
     }
 
     pub(crate) fn contents(&self) -> Result<Contents> {
-        let mut contents = Contents::new(tools::programs()?, &self.config);
+        let programs = match self.planted {
+            true => tools::planted()?,
+            false => tools::programs()?,
+        };
+        let mut contents = Contents::new(programs, &self.config);
         for (path, file) in &self.files {
             let source = match file {
                 File::Source(source) => source.clone(),

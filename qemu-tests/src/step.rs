@@ -1,5 +1,6 @@
 //! A step of a test's script.
 
+use proto::Command;
 use xtask::watch::Watch;
 
 /// What is waited for, and what is done then.
@@ -29,6 +30,8 @@ pub(crate) enum Does {
     Type(usize, String),
     /// A command over the second line, whose answer is waited for
     Ask(String),
+    /// The same, by a command that has no words
+    Command(Command),
 }
 
 impl Step {

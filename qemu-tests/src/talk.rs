@@ -187,6 +187,10 @@ impl Talk {
                 self.asking = true;
                 mouth.ask(ctl::command(&words)?);
             }
+            Does::Command(command) => {
+                self.asking = true;
+                mouth.ask(command);
+            }
         }
         Ok(())
     }

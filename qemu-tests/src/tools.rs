@@ -25,6 +25,12 @@ pub(crate) fn programs() -> Result<&'static Programs> {
     once(&PROGRAMS, build::programs)
 }
 
+/// Those of an image that does wrong when it is told to.
+pub(crate) fn planted() -> Result<&'static Programs> {
+    static PROGRAMS: OnceLock<Result<Programs, String>> = OnceLock::new();
+    once(&PROGRAMS, build::planted)
+}
+
 /// The ELF file of a tiny guest.
 pub(crate) fn guest(name: &str) -> Result<PathBuf> {
     static GUESTS: OnceLock<Result<Guests, String>> = OnceLock::new();

@@ -5,6 +5,7 @@ mod common;
 use anyhow::{Context, Result, ensure};
 use common::steady::nothing_touched;
 use common::{WITH_DELIVERY, WITHOUT_DELIVERY};
+use proto::certificate::Fault;
 use qemu_tests::{Boot, Ends, Outcome, Suite};
 use regex::Regex;
 use std::process::ExitCode;
@@ -131,6 +132,45 @@ fn gives_up(model: &str) -> Result<()> {
     ])
 }
 
+/// A bug of ours that is met at work for one vCPU ends that VM, which is started anew; one that holds a lock of the machine's ends the
+/// machine, with a report.
+fn a_bug_ends_the_vm_that_it_is_met_for(model: &str) -> Result<()> {
+    let crash = "on_crash = \"restart\"\nrestart_delay = \"0 ms\"\n";
+    let outcome = Boot::guests(&[
+        ("same", "steady", "cmdline = \"id=1\"\n"),
+        ("met", "steady", &format!("cmdline = \"id=2\"\n{crash}")),
+        ("other", "steady", "cmdline = \"id=3\"\ncores = [1]\n"),
+    ])
+    .planted()
+    .cpu_model(model)
+    .cpus(2)
+    .type_to(1, "steady: second=", "")
+    .plant("", "met", Fault::Bug)
+    .type_to(1, "steady: start", "")
+    .type_to(1, "steady: second=", "")
+    .type_to(0, "steady: second=", "q")
+    .type_to(0, "steady: done", "")
+    .type_to(2, "steady: second=", "q")
+    .type_to(2, "steady: done", "")
+    .plant("", "met", Fault::BugWithLock)
+    .ends(Ends::Seen("error bulkhead: machine: stopped".into()))
+    .run()?;
+    nothing_touched(&outcome, 0)?;
+    nothing_touched(&outcome, 2)?;
+    outcome.expect_lines(&[
+        r"met error bulkhead: vm: vcpu=0 panic at .*planted\.rs:\d+:\d+: planted$",
+        r"met error bulkhead: vm: callers 0x[0-9a-f]+",
+        r"met error bulkhead: vm: a panic at work for it$",
+        r"met error bulkhead: vm: exit at=\d+ ",
+        r"met error bulkhead: vm: end reason=bug ",
+        r"met info bulkhead: vm: restarts after_ms=\d+ crashes=1$",
+        r"met info bulkhead: vm: start ",
+        r"- error bulkhead: machine: panic at .*planted\.rs:\d+:\d+: planted, with a lock$",
+        r"- error bulkhead: machine: serves vm=met vcpu=0$",
+        r"- error bulkhead: machine: stopped",
+    ])
+}
+
 /// A VM that is to stay off when it reboots does.
 fn stays_off_when_it_reboots(model: &str) -> Result<()> {
     let outcome = Boot::guests(&[(
@@ -164,5 +204,9 @@ fn main() -> ExitCode {
     trials.push(qemu_tests::test("stays_off_when_it_reboots", || {
         stays_off_when_it_reboots(WITH_DELIVERY)
     }));
+    trials.push(qemu_tests::test(
+        "a_bug_ends_the_vm_that_it_is_met_for",
+        || a_bug_ends_the_vm_that_it_is_met_for(WITH_DELIVERY),
+    ));
     qemu_tests::main(trials)
 }

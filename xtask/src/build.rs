@@ -41,7 +41,8 @@ pub fn programs() -> Result<Programs> {
 pub fn planted() -> Result<Programs> {
     let shared = only(built("bulkhead", BARE, "planted")?, "bulkhead")?;
     let apart = shared.with_file_name("bulkhead-planted");
-    std::fs::copy(&shared, &apart).with_context(|| format!("{} cannot be made", apart.display()))?;
+    std::fs::copy(&shared, &apart)
+        .with_context(|| format!("{} cannot be made", apart.display()))?;
     // Cargo has one file for both: what stays there is the image that does no wrong.
     let Programs { boot, .. } = programs()?;
     Ok(Programs {

@@ -179,6 +179,13 @@ pub(crate) fn is_log_free() -> bool {
     RING.try_lock().is_some()
 }
 
+/// Does `work` with the log's lock.
+#[cfg(feature = "planted")]
+pub(crate) fn while_log_is_taken(work: impl FnOnce()) {
+    let _ring = RING.lock();
+    work();
+}
+
 /// Moves what waits, both ways; says when to look again at the latest.
 /// `tell` has this core tell its times, which nobody else knows.
 pub(crate) fn serve(tell: &mut dyn FnMut()) -> Option<Ticks> {

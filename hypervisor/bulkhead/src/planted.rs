@@ -1,11 +1,13 @@
 //! Does wrong when it is told to, one thing at a time: for tests of who looks for that. Only images with the feature `planted` have it.
 
+use crate::console;
 use crate::desk::{self, Question, Told};
 use crate::guest::Guest;
 use crate::machine::Machine;
 use crate::vcpu::Vcpu;
 use alloc::string::String;
 use alloc::{format, vec};
+use core::sync::atomic::{AtomicU32, Ordering};
 use paging::{Ept, Level, Rights, Tables};
 use proto::Answer;
 use proto::certificate::Fault;
@@ -115,8 +117,32 @@ fn done(
             }
         }
         Fault::Bug | Fault::BugWithLock => {
-            Err("This image does not fail on purpose in that way.".into())
+            let mark = 1 + u32::from(guest.id(0).0) * 2 + u32::from(fault == Fault::BugWithLock);
+            FAILS.store(mark, Ordering::Relaxed);
+            Ok(format!("The next exit of {name}'s first vCPU meets a bug."))
         }
+    }
+}
+
+/// The vCPU whose next exit meets a bug, by its number, times two; one more if that holds a lock of the machine's; and one more.
+static FAILS: AtomicU32 = AtomicU32::new(0);
+
+/// Panics if that was asked for: at work for a vCPU, with a lock of its VM's.
+#[expect(clippy::panic, reason = "it is what was asked for")]
+pub(crate) fn fail(guest: &Guest, vcpu: u32) {
+    let mark = 1 + u32::from(guest.id(vcpu).0) * 2;
+    let _own = guest.vm.chips.cmos.lock();
+    if FAILS
+        .compare_exchange(mark, 0, Ordering::Relaxed, Ordering::Relaxed)
+        .is_ok()
+    {
+        panic!("planted");
+    }
+    if FAILS
+        .compare_exchange(mark + 1, 0, Ordering::Relaxed, Ordering::Relaxed)
+        .is_ok()
+    {
+        console::while_log_is_taken(|| panic!("planted, with a lock"));
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) fn run(core: &mut Core, vcpu: &mut Vcpu, limit: Ticks) -> Over {
         };
         let exit = vmx.decode(&mut vcpu.vmcs, &vcpu.registers.gprs);
         let kind = Kind::of(&exit);
+        #[cfg(feature = "planted")]
+        crate::planted::fail(guest, vcpu.software.index);
         let leave = concerns_host(&exit) && serve_host(core, &exit, exited, limit);
         let answer = vm::step(
             &guest.vm,
