@@ -13,8 +13,8 @@ use std::fmt::Write;
 use std::ops::Range;
 use std::path::Path;
 
-/// A line of a report, without what the log puts before it.
-const LINE: &str = r"(?m) error bulkhead: machine: (panic .*|serves .*|image=(0x[0-9a-f]+) .*|callers((?: 0x[0-9a-f]+)*))\r?$";
+/// A line of a report, on the machine or on one VM, without what the log puts before it.
+const LINE: &str = r"(?m) error bulkhead: (?:machine|vm): ((?:vcpu=\d+ )?panic .*|serves .*|image=(0x[0-9a-f]+) .*|callers((?: 0x[0-9a-f]+)*))\r?$";
 /// Where an exception struck.
 const RIP: &str = r"\brip=0x([0-9a-f]+)";
 /// The longest call has so many bytes, the shortest two.

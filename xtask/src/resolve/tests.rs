@@ -73,6 +73,17 @@ fn the_place_of_an_exception_is_named_itself() {
 }
 
 #[test]
+fn the_report_of_a_panic_that_ended_one_vm_is_resolved_too() {
+    let (path, base, behind) = own();
+    let log = report(base, &[behind])
+        .replace("machine: panic", "vm: vcpu=1 panic")
+        .replace("machine:", "vm:");
+    let text = resolve(&log, &path).unwrap().unwrap();
+    assert!(text.starts_with("vcpu=1 panic at a.rs:1:2: oh"), "{text}");
+    assert!(text.contains("tests::somebody"), "{text}");
+}
+
+#[test]
 fn a_log_without_a_report_has_nothing_to_resolve() {
     let log = "  1 0 - error bulkhead: refused: no VT-x\r\ncallers 0x1000\r\n";
     assert!(resolve(log, Path::new("/nowhere")).unwrap().is_none());
