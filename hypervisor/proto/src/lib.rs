@@ -45,7 +45,7 @@ pub use times::{Class, Cleared, CoreTimes, MachineTimes, Reservation, VcpuTimes}
 
 /// Version of the protocol. It changes when a reader of the last version would misread a message; messages, commands and answers
 /// that are added at the end of their list do not change it.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 #[cfg(test)]
 mod tests;
