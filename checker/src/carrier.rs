@@ -1,6 +1,9 @@
 //! What carries the local APIC of a vCPU, and what the plan allows.
 
-use plan::{CONSOLE_CORE, Interrupts, Vm};
+use plan::{Interrupts, Vm};
+
+/// The core that serves the machine's consoles, whose interrupts arrive there.
+const CONSOLE_CORE: u32 = 0;
 
 /// What carries it, the least first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
