@@ -39,15 +39,12 @@ pub fn programs() -> Result<Programs> {
 /// # Errors
 /// The compiler's; it has said why on stderr.
 pub fn planted() -> Result<Programs> {
-    let shared = only(built("bulkhead", BARE, "planted")?, "bulkhead")?;
-    let apart = shared.with_file_name("bulkhead-planted");
-    std::fs::copy(&shared, &apart)
-        .with_context(|| format!("{} cannot be made", apart.display()))?;
-    // Cargo has one file for both: what stays there is the image that does no wrong.
-    let Programs { boot, .. } = programs()?;
     Ok(Programs {
-        boot,
-        hypervisor: apart,
+        boot: only(built("boot", UEFI, "firmware")?, "boot")?,
+        hypervisor: only(
+            built_as("planted", "bulkhead", BARE, "planted")?,
+            "bulkhead",
+        )?,
     })
 }
 
@@ -111,9 +108,20 @@ pub(crate) fn cargo(task: &str, arguments: &[&str]) -> Command {
 /// Builds the programs of one package, after what the compiler lacks for it; cargo decides where they go, so that
 /// `CARGO_TARGET_DIR` holds.
 fn built(package: &str, target: &str, features: &str) -> Result<BTreeMap<String, PathBuf>> {
+    built_as("release", package, target, features)
+}
+
+/// The same with a profile of the workspace's, each of which has a folder of its own.
+fn built_as(
+    profile: &str,
+    package: &str,
+    target: &str,
+    features: &str,
+) -> Result<BTreeMap<String, PathBuf>> {
     supply::targets(&Reporter::new())?;
     let mut arguments = vec![
-        "--release",
+        "--profile",
+        profile,
         "--quiet",
         "--message-format=json-render-diagnostics",
     ];
