@@ -50,9 +50,10 @@ pub(crate) fn run(core: &mut Core, vcpu: &mut Vcpu, limit: Ticks) -> Over {
         };
         let exit = vmx.decode(&mut vcpu.vmcs, &vcpu.registers.gprs);
         let kind = Kind::of(&exit);
+        // First, so that an interrupt that the exit has taken is ended whatever comes of the rest.
+        let leave = concerns_host(&exit) && serve_host(core, &exit, exited, limit);
         #[cfg(feature = "planted")]
         crate::planted::fail(guest, vcpu.software.index);
-        let leave = concerns_host(&exit) && serve_host(core, &exit, exited, limit);
         let answer = vm::step(
             &guest.vm,
             &mut vcpu.software,
