@@ -10,6 +10,8 @@ mod carried;
 mod direct;
 mod icr;
 mod lvt;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 mod page;
 mod priority;
 mod registers;

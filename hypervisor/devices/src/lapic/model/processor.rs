@@ -3,15 +3,20 @@
 use super::*;
 use spec::apic::PhysicalApic;
 use std::boxed::Box;
+use std::sync::Mutex;
+use std::vec::Vec;
+
+/// Pages that are lent to nobody. They have to last for ever, and a fuzzer makes millions of processors.
+static PAGES: Mutex<Vec<&'static VirtualApicPage>> = Mutex::new(Vec::new());
 
 /// A set of vectors as plain as can be.
 #[derive(Clone)]
-pub(super) struct Plain([bool; 256]);
+pub(in crate::lapic) struct Plain([bool; 256]);
 
 impl Plain {
-    pub(super) const EMPTY: Plain = Plain([false; 256]);
+    pub(in crate::lapic) const EMPTY: Plain = Plain([false; 256]);
 
-    pub(super) fn set(&mut self, vector: u8) {
+    pub(in crate::lapic) fn set(&mut self, vector: u8) {
         self.0[usize::from(vector)] = true;
     }
 
@@ -24,13 +29,13 @@ impl Plain {
         self.0.iter().rposition(|&member| member).unwrap_or(0) as u8
     }
 
-    pub(super) fn register(&self, index: u8) -> u32 {
+    pub(in crate::lapic) fn register(&self, index: u8) -> u32 {
         (0..32u8).fold(0, |word, bit| {
             word | u32::from(self.0[usize::from(32 * index + bit)]) << bit
         })
     }
 
-    pub(super) fn from_words(words: [u64; 4]) -> Plain {
+    pub(in crate::lapic) fn from_words(words: [u64; 4]) -> Plain {
         Plain(core::array::from_fn(|v| words[v / 64] >> (v % 64) & 1 == 1))
     }
 
@@ -42,19 +47,28 @@ impl Plain {
 }
 
 /// "APIC Virtualization and Virtual Interrupts": a virtual-APIC page, and what of the VMCS goes with it.
-pub(super) struct Virtual {
-    pub(super) page: &'static VirtualApicPage,
+pub(in crate::lapic) struct Virtual {
+    pub(in crate::lapic) page: &'static VirtualApicPage,
     rvi: u8,
     svi: u8,
-    pub(super) exits: [u64; 4],
+    pub(in crate::lapic) exits: [u64; 4],
     /// Recognized, so that it is delivered as soon as the guest can take it
     recognized: bool,
 }
 
+impl Drop for Virtual {
+    fn drop(&mut self) {
+        PAGES.lock().unwrap().push(self.page);
+    }
+}
+
 impl Virtual {
-    pub(super) fn new() -> Self {
+    pub(in crate::lapic) fn new() -> Self {
+        let page = PAGES.lock().unwrap().pop();
+        let page = page.unwrap_or_else(|| Box::leak(Box::new(VirtualApicPage::new())));
+        (0..=u8::MAX).for_each(|number| page.put(number, 0));
         Self {
-            page: Box::leak(Box::new(VirtualApicPage::new())),
+            page,
             rvi: 0,
             svi: 0,
             exits: [0; 4],
@@ -63,17 +77,17 @@ impl Virtual {
     }
 
     /// What the owner writes into the VMCS when it lends the page.
-    pub(super) fn load(&mut self, status: InterruptStatus, exits: [u64; 4]) {
+    pub(in crate::lapic) fn load(&mut self, status: InterruptStatus, exits: [u64; 4]) {
         (self.rvi, self.svi, self.exits) = (status.requesting, status.in_service, exits);
     }
 
     /// As the owner raises RVI.
-    pub(super) fn request(&mut self, requesting: u8) {
+    pub(in crate::lapic) fn request(&mut self, requesting: u8) {
         self.rvi = self.rvi.max(requesting);
     }
 
     /// VM entry, which reckons anew; the owner must have left RVI and SVI as the page has it.
-    pub(super) fn enter(&mut self) {
+    pub(in crate::lapic) fn enter(&mut self) {
         assert_eq!(self.rvi, self.highest(register::IRR), "RVI");
         assert_eq!(self.svi, self.highest(register::ISR), "SVI");
         let level = Plain(core::array::from_fn(|v| self.has(register::TMR, v as u8)));
@@ -118,14 +132,14 @@ impl Virtual {
     }
 
     /// "TPR Virtualization"
-    pub(super) fn tpr(&mut self, value: u8) {
+    pub(in crate::lapic) fn tpr(&mut self, value: u8) {
         self.page.put(register::TPR, value.into());
         self.ppr();
         self.evaluate();
     }
 
     /// "EOI Virtualization": the vector, if it exits.
-    pub(super) fn eoi(&mut self) -> Option<Vector> {
+    pub(in crate::lapic) fn eoi(&mut self) -> Option<Vector> {
         self.page.put(register::EOI, 0);
         let vector = self.svi;
         self.change(register::ISR, vector, false);
@@ -139,7 +153,7 @@ impl Virtual {
     }
 
     /// A write of SELF_IPI: "Self-IPI Virtualization", or `false`: an APIC-write VM exit.
-    pub(super) fn self_ipi(&mut self, vector: u8) -> bool {
+    pub(in crate::lapic) fn self_ipi(&mut self, vector: u8) -> bool {
         self.page.put(register::SELF_IPI, vector.into());
         if vector < 16 {
             return false;
@@ -149,14 +163,14 @@ impl Virtual {
     }
 
     /// "Posted-Interrupt Processing", of one vector.
-    pub(super) fn posted(&mut self, vector: u8) {
+    pub(in crate::lapic) fn posted(&mut self, vector: u8) {
         self.change(register::IRR, vector, true);
         self.request(vector);
         self.evaluate();
     }
 
     /// "Virtual-Interrupt Delivery"
-    pub(super) fn deliver(&mut self) -> Option<Vector> {
+    pub(in crate::lapic) fn deliver(&mut self) -> Option<Vector> {
         if !self.recognized {
             return None;
         }
@@ -174,18 +188,18 @@ impl Virtual {
 }
 
 /// The processor's own local APIC, in x2APIC mode with the timer in TSC-deadline mode.
-pub(super) struct Physical {
-    pub(super) tpr: u8,
-    pub(super) irr: Plain,
-    pub(super) isr: Plain,
+pub(in crate::lapic) struct Physical {
+    pub(in crate::lapic) tpr: u8,
+    pub(in crate::lapic) irr: Plain,
+    pub(in crate::lapic) isr: Plain,
     svr: u32,
     lvt_timer: u32,
-    pub(super) deadline: u64,
+    pub(in crate::lapic) deadline: u64,
 }
 
 impl Physical {
     /// As the host has it: nothing of a guest's is in it.
-    pub(super) const IDLE: Physical = Physical {
+    pub(in crate::lapic) const IDLE: Physical = Physical {
         tpr: 0,
         irr: Plain::EMPTY,
         isr: Plain::EMPTY,
@@ -194,7 +208,7 @@ impl Physical {
         deadline: 0,
     };
 
-    pub(super) fn lent(state: PhysicalApic, now: Ticks) -> Self {
+    pub(in crate::lapic) fn lent(state: PhysicalApic, now: Ticks) -> Self {
         assert_eq!(state.isr, [0; 4], "it could not be put in service");
         assert_eq!(state.irr[0] & 0xffff, 0);
         let mut apic = Self {
@@ -211,7 +225,7 @@ impl Physical {
     }
 
     /// All of it back, and then it is the host's again.
-    pub(super) fn drain(&mut self) -> PhysicalApic {
+    pub(in crate::lapic) fn drain(&mut self) -> PhysicalApic {
         let was = core::mem::replace(self, Self::IDLE);
         PhysicalApic {
             tpr: was.tpr,
@@ -224,7 +238,7 @@ impl Physical {
     }
 
     /// What a processor does not take raises #GP, here in the hypervisor.
-    pub(super) fn program(&mut self, programmed: Programmed) {
+    pub(in crate::lapic) fn program(&mut self, programmed: Programmed) {
         let Programmed { lvt_timer, svr } = programmed;
         assert_eq!(lvt_timer & !0x7_00ff, 0, "reserved bits of LVT timer");
         assert_eq!(lvt_timer & 0x6_0000, 0x4_0000, "TSC-deadline mode");
@@ -232,7 +246,7 @@ impl Physical {
         (self.lvt_timer, self.svr) = (lvt_timer, svr);
     }
 
-    pub(super) fn ppr(&self) -> u8 {
+    pub(in crate::lapic) fn ppr(&self) -> u8 {
         let (tpr, serving) = (self.tpr, self.isr.highest());
         if tpr & 0xf0 >= serving & 0xf0 {
             tpr
@@ -241,7 +255,7 @@ impl Physical {
         }
     }
 
-    pub(super) fn deliver(&mut self) -> Option<Vector> {
+    pub(in crate::lapic) fn deliver(&mut self) -> Option<Vector> {
         let vector = self.irr.highest();
         if vector & 0xf0 <= self.ppr() & 0xf0 {
             return None;
@@ -251,18 +265,18 @@ impl Physical {
         Some(Vector(vector))
     }
 
-    pub(super) fn eoi(&mut self) -> Option<Vector> {
+    pub(in crate::lapic) fn eoi(&mut self) -> Option<Vector> {
         let vector = self.isr.highest();
         self.isr.clear(vector);
         (vector != 0).then_some(Vector(vector))
     }
 
-    pub(super) fn set_deadline(&mut self, value: u64, now: Ticks) {
+    pub(in crate::lapic) fn set_deadline(&mut self, value: u64, now: Ticks) {
         self.deadline = value;
         self.tick(now);
     }
 
-    pub(super) fn tick(&mut self, now: Ticks) {
+    pub(in crate::lapic) fn tick(&mut self, now: Ticks) {
         if self.deadline != 0 && self.deadline <= now.0 {
             self.deadline = 0;
             if self.lvt_timer & 0x1_0000 == 0 {

@@ -4,15 +4,15 @@ use super::processor::{Physical, Virtual};
 use super::*;
 use spec::apic::Carrier;
 
-pub(super) const CARRIERS: [Carrier; 3] =
+pub(in crate::lapic) const CARRIERS: [Carrier; 3] =
     [Carrier::Software, Carrier::Accelerated, Carrier::Direct];
 
-pub(super) struct Machine {
-    pub(super) apic: Lapic,
+pub(in crate::lapic) struct Machine {
+    pub(in crate::lapic) apic: Lapic,
     /// What the owner would like, and whether the processor has a virtual-APIC page
     best: Carrier,
     accelerated: bool,
-    pub(super) now: Ticks,
+    pub(in crate::lapic) now: Ticks,
     /// What the processor is set up for
     runs: Carrier,
     virtual_apic: Virtual,
@@ -20,11 +20,11 @@ pub(super) struct Machine {
     /// The guest's EOI and its reads of TMR exit for a level-triggered interrupt in flight.
     withheld: bool,
     /// VM exits
-    pub(super) exits: u64,
+    pub(in crate::lapic) exits: u64,
 }
 
 impl Machine {
-    pub(super) fn new(apic: Lapic, best: Carrier) -> Self {
+    pub(in crate::lapic) fn new(apic: Lapic, best: Carrier) -> Self {
         let mut machine = Self {
             apic,
             best,
@@ -41,7 +41,7 @@ impl Machine {
     }
 
     /// In x2APIC mode, enabled by software, with the timer in TSC-deadline mode and masked: what all three can carry.
-    pub(super) fn ready(best: Carrier) -> Self {
+    pub(in crate::lapic) fn ready(best: Carrier) -> Self {
         let mut apic = x2apic(0);
         put(&mut apic, register::LVT_TIMER, 0x5_0000);
         let machine = Self::new(apic, best);
@@ -49,7 +49,7 @@ impl Machine {
         machine
     }
 
-    pub(super) fn carry(&mut self, best: Carrier, accelerated: bool) {
+    pub(in crate::lapic) fn carry(&mut self, best: Carrier, accelerated: bool) {
         (self.best, self.accelerated) = (best, accelerated);
         self.exit(|_, _| ());
     }
@@ -124,7 +124,7 @@ impl Machine {
     }
 
     /// The guest writes a register, in whichever mode its APIC is.
-    pub(super) fn write(&mut self, number: u8, value: u64) -> Result<Effect, AccessError> {
+    pub(in crate::lapic) fn write(&mut self, number: u8, value: u64) -> Result<Effect, AccessError> {
         let none = Ok(Effect::None);
         match (self.runs, number) {
             (Carrier::Accelerated, register::TPR) => self.virtual_apic.tpr(value as u8),
@@ -173,7 +173,7 @@ impl Machine {
     }
 
     /// The guest reads a register: 0 where there is none.
-    pub(super) fn read(&mut self, number: u8) -> u64 {
+    pub(in crate::lapic) fn read(&mut self, number: u8) -> u64 {
         match (self.runs, number) {
             (
                 Carrier::Accelerated,
@@ -205,7 +205,7 @@ impl Machine {
     }
 
     /// A write that has no effect outside.
-    pub(super) fn put(&mut self, number: u8, value: u32) {
+    pub(in crate::lapic) fn put(&mut self, number: u8, value: u32) {
         let effect = self.write(number, value.into());
         assert_eq!(
             effect,
@@ -215,17 +215,17 @@ impl Machine {
     }
 
     /// A register of 32 bits.
-    pub(super) fn get(&mut self, number: u8) -> u32 {
+    pub(in crate::lapic) fn get(&mut self, number: u8) -> u32 {
         self.read(number) as u32
     }
 
     /// The guest ends the interrupt in service.
-    pub(super) fn eoi(&mut self) -> Effect {
+    pub(in crate::lapic) fn eoi(&mut self) -> Effect {
         self.write(register::EOI, 0).unwrap()
     }
 
     /// MOV to CR8
-    pub(super) fn set_cr8(&mut self, class: u8) {
+    pub(in crate::lapic) fn set_cr8(&mut self, class: u8) {
         match self.runs {
             Carrier::Software => self.exit(|apic, _| apic.set_cr8(class)),
             Carrier::Accelerated => self.virtual_apic.tpr(class << 4),
@@ -234,11 +234,11 @@ impl Machine {
     }
 
     /// The guest writes IA32_APIC_BASE; whether it may.
-    pub(super) fn base(&mut self, value: u64) -> bool {
+    pub(in crate::lapic) fn base(&mut self, value: u64) -> bool {
         self.exit(|apic, _| apic.set_base_msr(value)).is_ok()
     }
 
-    pub(super) fn set_deadline(&mut self, value: u64) {
+    pub(in crate::lapic) fn set_deadline(&mut self, value: u64) {
         if self.runs == Carrier::Direct {
             self.physical.set_deadline(value, self.now);
         } else {
@@ -246,19 +246,19 @@ impl Machine {
         }
     }
 
-    pub(super) fn deadline(&self) -> u64 {
+    pub(in crate::lapic) fn deadline(&self) -> u64 {
         match self.runs {
             Carrier::Direct => self.physical.deadline,
             _ => self.apic.tsc_deadline(self.now),
         }
     }
 
-    pub(super) fn set_offset(&mut self, offset: u64) {
+    pub(in crate::lapic) fn set_offset(&mut self, offset: u64) {
         self.exit(|apic, now| apic.set_tsc_offset(offset, now));
     }
 
     /// Time passes, and nothing exits but for the timer.
-    pub(super) fn pass(&mut self, ticks: u64) {
+    pub(in crate::lapic) fn pass(&mut self, ticks: u64) {
         self.now = self.now.after(Ticks(ticks));
         if self.runs == Carrier::Direct {
             assert_eq!(self.apic.next_deadline(), None);
@@ -269,7 +269,7 @@ impl Machine {
     }
 
     /// The guest can take an interrupt: which one it takes.
-    pub(super) fn take(&mut self) -> Option<Vector> {
+    pub(in crate::lapic) fn take(&mut self) -> Option<Vector> {
         match self.runs {
             Carrier::Accelerated => self.virtual_apic.deliver(),
             Carrier::Direct => self.physical.deliver(),
@@ -284,7 +284,7 @@ impl Machine {
     }
 
     /// An interrupt from outside, through the hypervisor; whether it was taken in.
-    pub(super) fn outside(&mut self, vector: u8, level: bool) -> bool {
+    pub(in crate::lapic) fn outside(&mut self, vector: u8, level: bool) -> bool {
         let (taken, wakes, carrier) = self.exit(|apic, _| {
             apic.accept(Vector(vector), level);
             (apic.is_enabled(), apic.deliverable(), apic.carrier())
@@ -296,7 +296,7 @@ impl Machine {
     }
 
     /// An edge-triggered interrupt from outside, past the hypervisor where that can be.
-    pub(super) fn post(&mut self, vector: u8) {
+    pub(in crate::lapic) fn post(&mut self, vector: u8) {
         match self.runs {
             Carrier::Accelerated => self.virtual_apic.posted(vector),
             Carrier::Direct => self.physical.irr.set(vector),
@@ -306,7 +306,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn init(&mut self) {
+    pub(in crate::lapic) fn init(&mut self) {
         self.exit(|apic, _| apic.init());
     }
 }

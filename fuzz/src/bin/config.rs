@@ -1,0 +1,4 @@
+//! Config texts: see [`fuzz::config`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::config::one(data));
