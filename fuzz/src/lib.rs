@@ -4,8 +4,13 @@
 //! A module's `one` is called with each input. It may keep nothing from one call to the next, so that an input does the same alone.
 
 pub mod config;
+pub mod decode;
+pub mod emul;
 pub mod ioapic;
+pub mod kernels;
+pub mod lapic;
 pub mod proto;
+pub mod step;
 pub mod uart;
 
 use arbitrary::{Arbitrary, Unstructured};

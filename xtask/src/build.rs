@@ -2,7 +2,7 @@
 
 use crate::report::Reporter;
 use crate::{bound, supply, workspace};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use cargo_metadata::{Message, TargetKind};
 use std::collections::BTreeMap;
 use std::io::BufReader;
@@ -127,7 +127,13 @@ fn built_as(
     ];
     arguments.extend(["--package", package, "--bins", "--target", target]);
     arguments.extend(["--features", features]);
-    let mut child = cargo("build", &arguments)
+    executables(cargo("build", &arguments))?
+        .with_context(|| format!("`{package}` does not build for {target}"))
+}
+
+/// The programs that a `cargo build` builds, by name; `None` if it does not: it has said why on stderr. The command asks for messages.
+pub(crate) fn executables(mut command: Command) -> Result<Option<BTreeMap<String, PathBuf>>> {
+    let mut child = command
         .stdout(Stdio::piped())
         .spawn()
         .context("cargo could not be started")?;
@@ -141,8 +147,5 @@ fn built_as(
             built.insert(artifact.target.name, file.into_std_path_buf());
         }
     }
-    if !child.wait()?.success() {
-        bail!("`{package}` does not build for {target}");
-    }
-    Ok(built)
+    Ok(child.wait()?.success().then_some(built))
 }

@@ -3,18 +3,20 @@
 mod bench;
 mod certify;
 mod ctl;
+mod fuzz;
 mod run;
 mod size;
 mod trace;
 
 use crate::report::Reporter;
 use crate::test::Tests;
-use crate::{build, config, doctor, faults, image, kit, resolve, workspace};
-use anyhow::{Context, Result};
+use crate::{build, config, doctor, faults, image, kit, miri, resolve, workspace};
+use anyhow::{Context, Result, ensure};
 use bench::Bench;
 use certify::Certify;
 use clap::{Args, Parser, Subcommand};
 use ctl::Ctl;
+use fuzz::Fuzz;
 use run::Run;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -53,6 +55,10 @@ enum Command {
     Doctor,
     /// Check and test everything, and sum up
     Test(Test),
+    /// Feed a part of the hypervisor inputs that a fuzzer makes up
+    Fuzz(Fuzz),
+    /// Run the tests of shared memory and of unsafe code under Miri
+    Miri,
     /// Measure what exits cost, beside the bare machine
     Bench(Bench),
 }
@@ -121,6 +127,15 @@ impl Cli {
                 })
             }
             Command::Test(args) => args.run(),
+            Command::Fuzz(args) => args.run(),
+            Command::Miri => {
+                ensure!(miri::is_here(), "{}", miri::MISSING);
+                Ok(if miri::run()? {
+                    ExitCode::SUCCESS
+                } else {
+                    ExitCode::FAILURE
+                })
+            }
             Command::Bench(args) => args.run(),
             Command::Build => {
                 let built = build::programs()?;

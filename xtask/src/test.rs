@@ -2,7 +2,7 @@
 
 use crate::build::{self, cargo};
 use crate::report::Reporter;
-use crate::{lints, supply};
+use crate::{fuzz, lints, miri, supply};
 use anyhow::{Context, Result, ensure};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
@@ -23,6 +23,12 @@ pub struct Tests {
 
 /// Where properties draw their inputs from.
 const SEED: &str = "1";
+
+/// How much each target is fuzzed here.
+const FUZZ: fuzz::Run = fuzz::Run {
+    runs: 30_000,
+    seed: Some(1),
+};
 
 /// How many tests passed and failed; a check such as "formatting" is one test.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -71,6 +77,10 @@ impl Tests {
             stages.tests("tests on this host", self.cargo_test(&["--quiet"]))?;
             let harness = ["--quiet", "--package", "qemu-tests", "--lib"];
             stages.tests("tests of the harness", self.cargo_test(&harness))?;
+        }
+        if self.checks() {
+            stages.fuzzing()?;
+            stages.miri()?;
         }
         if self.emulator {
             let arguments = ["--package", "qemu-tests", "--test", "*"];
@@ -178,6 +188,29 @@ impl Stages {
     fn tests(&mut self, name: &'static str, command: Command) -> Result<()> {
         self.tally.tests(name, command)?;
         self.end(name);
+        Ok(())
+    }
+
+    /// Each target with the inputs that are kept, and some more.
+    fn fuzzing(&mut self) -> Result<()> {
+        let mut clippy = fuzz::command("clippy");
+        clippy.args(["--all-targets", "--", "-D", "warnings"]);
+        let lints = commands_pass(vec![clippy])?;
+        let faults = fuzz::build()?.try_all(&FUZZ)?;
+        for fault in &faults {
+            println!("fuzzing `{fault}` found a fault");
+        }
+        self.check("fuzzing", lints && faults.is_empty());
+        Ok(())
+    }
+
+    fn miri(&mut self) -> Result<()> {
+        if !miri::is_here() {
+            println!("check miri ... left out: {}", miri::MISSING);
+            return Ok(());
+        }
+        let passes = miri::run()?;
+        self.check("miri", passes);
         Ok(())
     }
 

@@ -9,6 +9,13 @@ pub fn root() -> PathBuf {
     xtask.parent().unwrap_or(xtask).to_path_buf()
 }
 
+/// Cargo's folder for what it builds.
+#[must_use]
+pub fn target() -> PathBuf {
+    let named = std::env::var_os("CARGO_TARGET_DIR");
+    root().join(named.unwrap_or_else(|| "target".into()))
+}
+
 /// `path` as a person in the current folder would write it.
 #[must_use]
 pub fn display(path: &Path) -> String {

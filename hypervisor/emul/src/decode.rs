@@ -98,7 +98,7 @@ fn translate(i: &Instruction, bitness: Bitness) -> Option<Operation> {
         kind,
         width,
         memory: if is_string {
-            string_address(i)?
+            string_address(i, bitness)?
         } else {
             address(i, bitness)?
         },
@@ -220,6 +220,11 @@ fn segment(reg: Reg) -> Option<u8> {
     position(reg, Reg::ES, 6)
 }
 
+// Indices of segment registers, in the order in which instructions encode them
+const SS: u8 = CpuState::SS as u8;
+const DS: u8 = 3;
+const FS: u8 = 4;
+
 pub(crate) fn address(i: &Instruction, bitness: Bitness) -> Option<Address> {
     let part = |reg| match reg {
         Reg::None => Some(None),
@@ -244,7 +249,7 @@ pub(crate) fn address(i: &Instruction, bitness: Bitness) -> Option<Address> {
         },
     };
     Some(Address {
-        segment: segment(i.memory_segment())?,
+        segment: memory_segment(i, base.map(|r| r.gpr), bitness)?,
         base: base.map(|r| r.gpr),
         index: index.map(|r| r.gpr),
         scale: u8::try_from(i.memory_index_scale()).ok()?,
@@ -254,9 +259,20 @@ pub(crate) fn address(i: &Instruction, bitness: Bitness) -> Option<Address> {
     })
 }
 
+/// The segment of a memory operand. In 64-bit mode only FS and GS can be chosen by a prefix, and the others are ignored (SDM vol. 1, "Segment
+/// Registers in 64-Bit Mode"): what is left of them is that an operand of the stack has another fault.
+fn memory_segment(i: &Instruction, base: Option<Gpr>, bitness: Bitness) -> Option<u8> {
+    Some(match segment(i.memory_segment())? {
+        chosen @ FS.. => chosen,
+        _ if bitness == Bitness::Bits64 && matches!(base, Some(Gpr::Rsp | Gpr::Rbp)) => SS,
+        _ if bitness == Bitness::Bits64 => DS,
+        chosen => chosen,
+    })
+}
+
 /// The segment of a string instruction's source, and its address size.
-fn string_address(i: &Instruction) -> Option<Address> {
-    let mut found = (3, None);
+fn string_address(i: &Instruction, bitness: Bitness) -> Option<Address> {
+    let mut found = (DS, None);
     for kind in i.op_kinds() {
         let (size, is_source) = match kind {
             OpKind::MemorySegSI => (Width::B2, true),
@@ -269,7 +285,7 @@ fn string_address(i: &Instruction) -> Option<Address> {
         };
         found.1 = Some(size);
         if is_source {
-            found.0 = segment(i.memory_segment())?;
+            found.0 = memory_segment(i, None, bitness)?;
         }
     }
     Some(Address {

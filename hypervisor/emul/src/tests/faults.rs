@@ -155,6 +155,20 @@ fn addresses_that_are_not_canonical_are_refused() {
 }
 
 #[test]
+fn in_64_bit_mode_an_ignored_override_does_not_choose_the_fault() {
+    let gp = injected(vector::GP, Some(0), None);
+    let ss = injected(vector::SS, Some(0), None);
+    const NOWHERE: u64 = 0x8000_0000_0000;
+    for prefix in [0x26, 0x2e, 0x36, 0x3e] {
+        refused(&[prefix, 0x8b, 0x07], &[(7, NOWHERE)], gp);
+        refused(&[prefix, 0x8b, 0x45, 0x00], &[(5, NOWHERE)], ss);
+        refused(&[prefix, 0xac], &[(6, NOWHERE)], gp); // lodsb
+    }
+    // Those of FS and GS are not ignored.
+    refused(&[0x65, 0x8b, 0x45, 0x00], &[(5, NOWHERE)], gp);
+}
+
+#[test]
 fn a_fault_of_either_page_comes_before_any_access() {
     let next = CHIP + 0x1000;
     let read = injected(vector::PF, Some(0), Some(next));

@@ -1,0 +1,6 @@
+//! Linux's bzImage: see [`fuzz::kernels`].
+#![no_main]
+
+use guest_loader::Format;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::kernels::one(Format::BzImage, data));

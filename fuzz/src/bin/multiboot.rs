@@ -1,0 +1,6 @@
+//! Multiboot kernels: see [`fuzz::kernels`].
+#![no_main]
+
+use guest_loader::Format;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::kernels::one(Format::Multiboot, data));

@@ -1,0 +1,4 @@
+//! Any exits: see [`fuzz::step`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::step::one(data));
