@@ -197,9 +197,8 @@ fn deliver_was(guest: &mut Guest, interrupted: Option<Vectoring>) {
         (EventKind::HardwareException, 2..=4 | 9 | 15) => 13,
         (_, vector) => vector,
     };
-    let pushes = matches!(vector, 8 | 10..=14 | 17)
-        && kind == EventKind::HardwareException
-        && protected;
+    let pushes =
+        matches!(vector, 8 | 10..=14 | 17) && kind == EventKind::HardwareException && protected;
     let info = InterruptionInfo::new(Vector(vector), kind, pushes);
     fields.set(vmcs::IDT_VECTORING_INFO, info.0.into());
     fields.set(vmcs::IDT_VECTORING_ERROR_CODE, error_code.into());
@@ -253,7 +252,10 @@ fn round(guest: &mut Guest, machine: &mut Machine) -> bool {
     deliver(guest, machine);
     if was_sound {
         let failures = guest.failures();
-        assert!(failures.is_empty(), "after {exit:?}, {answer:?}: {failures:#?}");
+        assert!(
+            failures.is_empty(),
+            "after {exit:?}, {answer:?}: {failures:#?}"
+        );
     }
     // As if it had been woken.
     machine.vcpus[0].activity = Activity::Active;

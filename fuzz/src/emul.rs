@@ -102,6 +102,7 @@ pub fn one(data: &[u8]) {
                 assert_eq!(length, operation.length);
                 None
             }
+            End::Error(Error::Inject(fault)) if fault.cr2.is_some_and(is_foreign) => return,
             End::Error(Error::Inject(fault)) => Some(fault),
             // All of it is RAM, and the processor would have met none of us.
             End::Error(Error::Retry) => return,
@@ -117,13 +118,15 @@ pub fn one(data: &[u8]) {
             "{bytes:02x?} faults with {seen:x?}, not {wanted:x?}"
         );
         let length = if fault.is_some() { 0 } else { bytes.len() };
-        assert_eq!(
-            rip,
-            INSTRUCTION + length as u64,
-            "RIP after {bytes:02x?}"
-        );
+        assert_eq!(rip, INSTRUCTION + length as u64, "RIP after {bytes:02x?}");
         same(bytes, &emulated, &state, FLAGS & !undefined(&operation));
     });
+}
+
+/// Whether there may be something of this process here that is not ours: above 4 GiB, up to where Linux lets nothing be. The fuzzer, which sees
+/// what is compared, has guessed such addresses.
+fn is_foreign(address: u64) -> bool {
+    (1 << 32..native::END_OF_USER).contains(&address)
 }
 
 fn same(bytes: &[u8], emulated: &State, native: &State, flags: u64) {
@@ -134,10 +137,16 @@ fn same(bytes: &[u8], emulated: &State, native: &State, flags: u64) {
     };
     for n in 0..count {
         let [got, want] = [emulated, native].map(|state| state.gprs[n] & mask);
-        assert!(got == want, "{bytes:02x?}: register {n} is {got:#x}, not {want:#x}");
+        assert!(
+            got == want,
+            "{bytes:02x?}: register {n} is {got:#x}, not {want:#x}"
+        );
     }
     let [got, want] = [emulated, native].map(|state| state.rflags & flags);
-    assert!(got == want, "{bytes:02x?}: flags are {got:#x}, not {want:#x}");
+    assert!(
+        got == want,
+        "{bytes:02x?}: flags are {got:#x}, not {want:#x}"
+    );
     assert!(emulated.stack == native.stack, "{bytes:02x?}: stack");
     if emulated.data != native.data {
         let at = emulated.data.iter().zip(native.data.iter());
@@ -158,7 +167,9 @@ fn state(head: &[u8; HEAD], is_32: bool) -> State {
         let word = if n == READ_ONLY {
             native::READ_ONLY_WORD
         } else {
-            u64::from_le_bytes(word).rotate_left(8 * n as u32).to_le_bytes()
+            u64::from_le_bytes(word)
+                .rotate_left(8 * n as u32)
+                .to_le_bytes()
         };
         page.as_chunks_mut::<8>().0.fill(word);
     }

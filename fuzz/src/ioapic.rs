@@ -205,9 +205,8 @@ fn step(chip: &mut IoApic, model: &mut Model, op: Op) {
             level,
             masked,
         } => {
-            let entry = 0x30 + u32::from(vector & 3)
-                | u32::from(level) << 15
-                | u32::from(masked) << 16;
+            let entry =
+                0x30 + u32::from(vector & 3) | u32::from(level) << 15 | u32::from(masked) << 16;
             write(chip, model, 0x10 + 2 * (pin & 3), entry)
         }
         Op::Pin(pin, asserted) => {
@@ -251,7 +250,8 @@ fn write(chip: &mut IoApic, model: &mut Model, number: u8, value: u32) -> (Vec<M
     for (at, value) in accesses {
         let sent = chip.write(at, Width::B4, value.into());
         all.0.extend(sent.into_iter().flatten());
-        all.1.extend(model.write(at, Width::B4, value.into()).unwrap_or_default());
+        all.1
+            .extend(model.write(at, Width::B4, value.into()).unwrap_or_default());
     }
     all
 }

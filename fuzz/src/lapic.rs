@@ -76,9 +76,7 @@ fn op_of(op: &Carried, direct: bool) -> model::Op {
             Op::Offset((u64::from(ticks) % (4 * STEP)).wrapping_sub(2 * STEP))
         }
         Carried::Pass(steps) => Op::Pass((1 + u64::from(steps) % 3) * STEP),
-        Carried::Base(n) => {
-            Op::Base([0xfee0_0100, 0xfee0_0900, 0xfee0_0d00][usize::from(n % 3)])
-        }
+        Carried::Base(n) => Op::Base([0xfee0_0100, 0xfee0_0900, 0xfee0_0d00][usize::from(n % 3)]),
         Carried::Init => Op::Init,
         Carried::SetUp => Op::SetUp,
         Carried::Carry(n, page) => {

@@ -60,8 +60,29 @@ enum Number {
 impl Number {
     fn get(self) -> Msr {
         const KNOWN: [u32; 24] = [
-            0x10, 0x17, 0x1b, 0x3a, 0x3b, 0x48, 0x8b, 0xc1, 0xcf, 0xfe, 0x174, 0x175, 0x176, 0x179,
-            0x1a0, 0x1d9, 0x277, 0x2ff, 0x6e0, 0xc000_0080, 0xc000_0081, 0xc000_0100, 0xc000_0102,
+            0x10,
+            0x17,
+            0x1b,
+            0x3a,
+            0x3b,
+            0x48,
+            0x8b,
+            0xc1,
+            0xcf,
+            0xfe,
+            0x174,
+            0x175,
+            0x176,
+            0x179,
+            0x1a0,
+            0x1d9,
+            0x277,
+            0x2ff,
+            0x6e0,
+            0xc000_0080,
+            0xc000_0081,
+            0xc000_0100,
+            0xc000_0102,
             0xc000_0103,
         ];
         Msr(match self {
@@ -209,7 +230,10 @@ impl Guest {
                 return None;
             }
             Op::Poke(at, value) => {
-                machine.vm.memory.set_u64(u64::from(at) & 0xfff8, value.get());
+                machine
+                    .vm
+                    .memory
+                    .set_u64(u64::from(at) & 0xfff8, value.get());
                 return None;
             }
             Op::Entry(at, to) => {
@@ -424,7 +448,10 @@ fn well_formed(answer: &Answer, exit: &Exit) {
         Answer::Emulated { length, .. } => assert!(length <= 15),
         Answer::Inject(Event::Exception { vector, error_code }) => {
             assert!(vector.0 < 32 && vector != vector::NMI);
-            assert!(error_code.is_none_or(|code| code <= 0xffff || matches!(exit, Exit::Exception { .. })));
+            assert!(
+                error_code
+                    .is_none_or(|code| code <= 0xffff || matches!(exit, Exit::Exception { .. }))
+            );
         }
         Answer::Inject(Event::Interrupt(_) | Event::Nmi) => panic!("{answer:?}"),
         Answer::Write(write) => judged(write),

@@ -86,7 +86,10 @@ impl Targets {
     fn program(&self, target: &str) -> Result<&Path> {
         let Some(program) = self.0.get(target) else {
             let all: Vec<_> = self.names().collect();
-            bail!("no target is called `{target}`; there are: {}", all.join(", "));
+            bail!(
+                "no target is called `{target}`; there are: {}",
+                all.join(", ")
+            );
         };
         Ok(program)
     }
@@ -100,10 +103,9 @@ impl Targets {
         let longest = LONGEST.iter().find(|(name, _)| *name == target);
         let longest = longest.map_or(LONGEST_OTHERWISE, |(_, bytes)| *bytes);
         let mut command = bound::to_us(&Command::new(self.program(target)?));
-        command.arg(format!("-max_len={longest}")).arg(format!(
-            "-artifact_prefix={}/{target}-",
-            faults.display()
-        ));
+        command
+            .arg(format!("-max_len={longest}"))
+            .arg(format!("-artifact_prefix={}/{target}-", faults.display()));
         Ok(command)
     }
 
@@ -211,7 +213,9 @@ fn kept(target: &str) -> PathBuf {
 }
 
 fn ended(command: &mut Command) -> Result<ExitCode> {
-    let status = command.status().context("the target could not be started")?;
+    let status = command
+        .status()
+        .context("the target could not be started")?;
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {

@@ -9,14 +9,11 @@ use std::process::{Command, Stdio};
 const TOOLCHAIN: &str = "nightly";
 
 /// What is run: package, and the tests' names by a part of them.
-const TESTS: &[(&str, &[&str])] = &[
-    ("ram", &[]),
-    ("paging", &[]),
-    ("vm", &["mailbox"]),
-];
+const TESTS: &[(&str, &[&str])] = &[("ram", &[]), ("paging", &[]), ("vm", &["mailbox"])];
 
 /// What is said where it is not.
-pub const MISSING: &str = "there is no Miri here: `rustup toolchain install nightly --component miri,rust-src` brings it";
+pub const MISSING: &str =
+    "there is no Miri here: `rustup toolchain install nightly --component miri,rust-src` brings it";
 
 /// Whether this host has it.
 #[must_use]

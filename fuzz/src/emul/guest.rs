@@ -1,7 +1,9 @@
 //! A guest whose linear addresses are those of this process. Its data is emulated memory, at other guest-physical addresses, whose order
 //! is not that of the linear ones.
 
-use super::{CODE, CODE_32, CODE_64, DATA, DATA_32, DATA_LEN, INSTRUCTION, PAGE, READ_ONLY, STACK, State};
+use super::{
+    CODE, CODE_32, CODE_64, DATA, DATA_32, DATA_LEN, INSTRUCTION, PAGE, READ_ONLY, STACK, State,
+};
 use emul::{Bus, Cache, Done, Error, execute};
 use seam::{AccessError, GuestMem};
 use spec::cpu::{Cr0, Cr4, Efer, Gpr, Gprs, Segment};
@@ -73,9 +75,18 @@ impl Guest {
         let mut gprs = Gprs(state.gprs);
         gprs.set(Gpr::Rsp, STALE);
         let end = loop {
-            let done = Cache::default().fetch(&cpu, &self.ram).and_then(|operation| {
-                execute(&operation, &cpu, &mut gprs, &self.ram, &mut self.chips, None)
-            });
+            let done = Cache::default()
+                .fetch(&cpu, &self.ram)
+                .and_then(|operation| {
+                    execute(
+                        &operation,
+                        &cpu,
+                        &mut gprs,
+                        &self.ram,
+                        &mut self.chips,
+                        None,
+                    )
+                });
             match done {
                 Err(error) => break End::Error(error),
                 Ok(Done {
@@ -91,7 +102,11 @@ impl Guest {
                 }
             }
         };
-        assert_eq!(gprs.get(Gpr::Rsp), STALE, "RSP's slot is not the emulator's");
+        assert_eq!(
+            gprs.get(Gpr::Rsp),
+            STALE,
+            "RSP's slot is not the emulator's"
+        );
         gprs.set(Gpr::Rsp, cpu.rsp);
         (state.gprs, state.rflags) = (gprs.0, cpu.rflags);
         for (page, bytes) in state.data.chunks_exact_mut(PAGE).enumerate() {

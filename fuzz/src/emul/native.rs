@@ -20,6 +20,9 @@ use spec::cpu::{Rflags, vector};
 /// What the page holds that cannot be written.
 pub(super) const READ_ONLY_WORD: [u8; 8] = 0x0123_4567_89ab_cdefu64.to_le_bytes();
 
+/// Linux keeps what is from here on to itself: the upper half, and the last page of the lower.
+pub(super) const END_OF_USER: u64 = 0x7fff_ffff_f000;
+
 /// A breakpoint in one byte
 const INT3: u8 = 0xcc;
 
@@ -48,7 +51,7 @@ pub(super) fn seen(fault: emul::Fault) -> Seen {
 
 fn seen_of(vector: u8, error_code: u32, address: Option<u64>) -> Seen {
     // Linux tells nobody whether something of its own is there.
-    let of_linux = address.is_some_and(|address| address >> 47 != 0);
+    let of_linux = address.is_some_and(|address| address >= END_OF_USER);
     (vector, error_code | u32::from(of_linux), address)
 }
 
@@ -223,7 +226,10 @@ fn handle_signals() {
     };
     // SAFETY: the stack lasts for ever; the handler is of the kind that SA_SIGINFO wants, and passes on what it does not know.
     unsafe {
-        assert_eq!(libc::sigaltstack(&raw const stack, core::ptr::null_mut()), 0);
+        assert_eq!(
+            libc::sigaltstack(&raw const stack, core::ptr::null_mut()),
+            0
+        );
         for (n, signal) in SIGNALS.into_iter().enumerate() {
             let mut action: libc::sigaction = core::mem::zeroed();
             action.sa_sigaction = on_signal as *const () as usize;

@@ -62,6 +62,22 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "hw",
         ],
     ),
+    (
+        "fuzz",
+        &[
+            "spec",
+            "seam",
+            "plan",
+            "exits",
+            "emul",
+            "devices",
+            "platform",
+            "proto",
+            "guest-loader",
+            "vmx",
+            "vm",
+        ],
+    ),
     ("boot", &["spec", "seam", "plan", "paging"]),
     ("xtask", &["spec", "plan", "proto", "monitor", "checker"]),
     (

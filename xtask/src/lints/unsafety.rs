@@ -5,6 +5,8 @@ use super::sources::Source;
 /// The crates whose modules may opt in.
 const CRATES: &[&str] = &[
     "boot/",
+    // It runs instructions on this host, to compare.
+    "fuzz/",
     "hypervisor/bulkhead/",
     "hypervisor/hw/",
     "hypervisor/ram/",

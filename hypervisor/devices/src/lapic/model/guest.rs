@@ -194,4 +194,3 @@ pub fn agree(others: &[Carrier], ops: &[Op]) {
         }
     }
 }
-

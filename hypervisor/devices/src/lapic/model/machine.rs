@@ -124,7 +124,11 @@ impl Machine {
     }
 
     /// The guest writes a register, in whichever mode its APIC is.
-    pub(in crate::lapic) fn write(&mut self, number: u8, value: u64) -> Result<Effect, AccessError> {
+    pub(in crate::lapic) fn write(
+        &mut self,
+        number: u8,
+        value: u64,
+    ) -> Result<Effect, AccessError> {
         let none = Ok(Effect::None);
         match (self.runs, number) {
             (Carrier::Accelerated, register::TPR) => self.virtual_apic.tpr(value as u8),
