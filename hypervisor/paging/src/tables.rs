@@ -263,7 +263,7 @@ impl<F: Format, M: TableMem> Tables<F, M> {
 }
 
 /// The 48-bit range of `len` bytes from `at` on, checked.
-fn range<F: Format>(at: F::Address, len: u64) -> Result<F, (u64, u64)> {
+pub(crate) fn range<F: Format>(at: F::Address, len: u64) -> Result<F, (u64, u64)> {
     let from = at.bits().ok_or(Error::Range)?;
     if len == 0 || !(len | from).is_multiple_of(PAGE_SIZE) {
         return Err(Error::Alignment);

@@ -309,6 +309,34 @@ mod tests {
         }
     }
 
+    /// The last page that an address can name, which ends at 2^64.
+    #[test]
+    fn at_the_end_of_the_address_space_no_range_wraps_to_its_beginning() {
+        const LAST: u64 = u64::MAX - 0xfff;
+        let mut ram = two_slots();
+        assert!(!ram.add(slot(LAST, 0x1000, 0x1000)), "ends at 2^64");
+        assert!(!ram.add(slot(0x8000, LAST, 0x1000)), "ends at 2^64");
+        assert!(ram.add(slot(LAST - 0x1000, 0x1000, 0x1000)));
+        let mut bytes = [0; 0x30];
+        for at in (LAST - 0x20..LAST)
+            .chain(LAST..=LAST + 0x20)
+            .chain(u64::MAX - 0x40..=u64::MAX)
+        {
+            for len in 0..bytes.len() {
+                let end = u128::from(at) + len as u128;
+                let fits = len == 0 || at < LAST && end <= u128::from(LAST);
+                let read = ram.read_into(Gpa(at), &mut bytes[..len]);
+                assert_eq!(read.is_ok(), fits, "{len:#x} at {at:#x}");
+                assert_eq!(ram.write_from(Gpa(at), &bytes[..len]).is_ok(), fits);
+                assert_eq!(ram.zero(Gpa(at), len as u64).is_ok(), fits);
+            }
+            for len in [u64::MAX, u64::MAX - at, u64::MAX - at + 1, 1 << 63] {
+                let fits = len == 0 || u128::from(at) + u128::from(len) <= u128::from(LAST);
+                assert_eq!(ram.zero(Gpa(at), len).is_ok(), fits, "{len:#x} at {at:#x}");
+            }
+        }
+    }
+
     #[test]
     fn there_is_an_end_to_slots() {
         let mut ram = GuestRam::new(window(0));

@@ -211,6 +211,24 @@ pub(crate) mod tests {
         unsafe { Window::new(memory.as_mut_ptr().cast(), words as u64 * 8) }
     }
 
+    /// A machine whose window reaches as far as an address can, over memory that is nowhere.
+    #[test]
+    fn what_ends_past_the_window_is_outside_of_it_however_far_it_reaches() {
+        let near = |at: u64| (0..4).flat_map(move |n| [at.wrapping_add(n), at.wrapping_sub(n)]);
+        for len in [0, 1, 8, 0x1000, 1 << 32, 1 << 52, u64::MAX - 1, u64::MAX] {
+            // SAFETY: nothing is ever accessed, only addresses are compared.
+            let w = unsafe { Window::new(core::ptr::null_mut(), len) };
+            let starts = near(0).chain(near(len)).chain(near(1 << 32));
+            for at in starts {
+                for bytes in near(0).chain(near(len)).chain(near(len.wrapping_sub(at))) {
+                    let fits = u128::from(at) + u128::from(bytes) <= u128::from(len);
+                    let pointer = w.pointer(Hpa(at), bytes);
+                    assert_eq!(pointer.is_some(), fits, "{at:#x}, {bytes:#x} of {len:#x}");
+                }
+            }
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 8 } else { 256 }, failure_persistence: None, ..ProptestConfig::default() })]
         #[test]

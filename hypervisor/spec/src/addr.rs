@@ -157,6 +157,36 @@ mod tests {
         assert_eq!(Width::from_bytes(3), None);
     }
 
+    /// All about the powers of two, and both ends.
+    fn edges() -> impl Iterator<Item = u64> + Clone {
+        (0..64u32).flat_map(|bit| {
+            let power = 1u64 << bit;
+            [
+                power.wrapping_sub(1),
+                power,
+                power.wrapping_add(1),
+                power.wrapping_neg(),
+            ]
+        })
+    }
+
+    #[test]
+    fn at_the_edges_address_arithmetic_is_that_of_wider_numbers() {
+        for (a, b) in edges().flat_map(|a| edges().map(move |b| (a, b))) {
+            let sum = u128::from(a) + u128::from(b);
+            let expected = u64::try_from(sum).ok().map(Gpa);
+            assert_eq!(Gpa(a).checked_add(b), expected, "{a:#x} + {b:#x}");
+            let difference = i128::from(a) - i128::from(b);
+            let expected = u64::try_from(difference).ok();
+            assert_eq!(Gpa(a).offset_from(Gpa(b)), expected, "{a:#x} - {b:#x}");
+        }
+        for (a, bit) in edges().flat_map(|a| (0..64).map(move |bit| (a, bit))) {
+            let align = 1u64 << bit;
+            assert_eq!(Gpa(a).is_aligned(align), a % align == 0);
+            assert_eq!(Gpa(a).align_down(align), Gpa(a / align * align));
+        }
+    }
+
     #[test]
     fn addresses_do_not_wrap() {
         assert_eq!(Gpa(u64::MAX).checked_add(1), None);

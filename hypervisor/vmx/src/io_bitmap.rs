@@ -70,4 +70,22 @@ mod tests {
             assert!(!bitmaps.exits(Port(port)));
         }
     }
+
+    /// One after the other, so that a bit that two ports share shows as one that is already clear.
+    #[test]
+    fn all_65536_ports_have_the_bit_that_the_manual_gives_them_and_share_none() {
+        let mut bitmaps = IoBitmaps::new();
+        let mut expected = [0xff; 8192];
+        for port in 0..=u16::MAX {
+            assert!(bitmaps.exits(Port(port)), "{port:#x}");
+            bitmaps.allow_port(Port(port));
+            // Ports 0000H to 7FFFH in A, 8000H to FFFFH in B (SDM vol. 3, "I/O-Bitmap Addresses"), both by their low 15 bits.
+            let (base, bit) = (usize::from(port >> 15) * 4096, usize::from(port & 0x7fff));
+            expected[base + bit / 8] &= !(1u8 << (bit % 8));
+            assert_eq!(bitmaps.bytes()[base + bit / 8], expected[base + bit / 8]);
+            assert!(!bitmaps.exits(Port(port)), "{port:#x}");
+        }
+        assert_eq!(bitmaps.bytes(), &expected);
+        assert_eq!(bitmaps.bytes(), &[0; 8192]);
+    }
 }

@@ -134,6 +134,53 @@ mod tests {
         }
     }
 
+    /// SDM vol. 3, "MSR-Bitmap Address": the bit of a read and that of a write, of all 4096 * 8.
+    fn by_the_manual(msr: u32) -> Option<[usize; 2]> {
+        let low = (msr & 0x1fff) as usize;
+        match msr {
+            0..=0x1fff => Some([low, 2048 * 8 + low]),
+            0xc000_0000..=0xc000_1fff => Some([1024 * 8 + low, 3072 * 8 + low]),
+            _ => None,
+        }
+    }
+
+    /// One after the other, so that a bit that two MSRs share shows as one that is already clear.
+    #[test]
+    fn all_16384_msrs_of_the_ranges_have_the_bits_that_the_manual_gives_them_and_share_none() {
+        let mut bitmap = MsrBitmap::new();
+        let mut expected = [0xff; 4096];
+        for number in (0..=0x1fff).chain(0xc000_0000..=0xc000_1fff) {
+            let msr = Msr(number);
+            let [read, write] = by_the_manual(number).unwrap();
+            for (bit, is_write) in [(read, false), (write, true)] {
+                assert!(bitmap.write_exits(msr) && bitmap.read_exits(msr) != is_write);
+                assert!(bitmap.allow(msr, !is_write, is_write));
+                expected[bit / 8] &= !(1u8 << (bit % 8));
+                assert_eq!(bitmap.bytes()[bit / 8], expected[bit / 8], "{msr:?}");
+            }
+            assert!(!bitmap.read_exits(msr) && !bitmap.write_exits(msr));
+        }
+        assert_eq!(bitmap.bytes(), &expected);
+        assert_eq!(bitmap.bytes(), &[0; 4096]);
+    }
+
+    /// Of the others all have none: each block of 8192 by its edges, and its middle by every bit that could be looked at.
+    #[test]
+    fn all_other_msrs_exit_even_where_every_bit_is_clear() {
+        let open = MsrBitmap([0; 4096]);
+        for block in 0..=u32::MAX >> 13 {
+            let first = block << 13;
+            let within = (0..13).map(|bit| 1 << bit);
+            for low in [0, 0x1ffe, 0x1fff].into_iter().chain(within) {
+                let msr = Msr(first | low);
+                let exits = by_the_manual(msr.0).is_none();
+                assert_eq!(open.read_exits(msr), exits, "{msr:?}");
+                assert_eq!(open.write_exits(msr), exits, "{msr:?}");
+                assert_eq!(MsrBitmap::place(msr).is_none(), exits, "{msr:?}");
+            }
+        }
+    }
+
     #[test]
     fn msrs_outside_the_ranges_cannot_be_allowed() {
         let mut bitmap = MsrBitmap::new();

@@ -158,3 +158,39 @@ fn the_host_format_is_write_xor_execute_and_canonical() {
         (Hva(top), Rights::RX, M2)
     );
 }
+
+/// Against wider numbers, at all edges of what four levels reach and of what an address can name.
+fn ranges_are_checked<F: Format>(reaches: impl Fn(u128, u128) -> bool) {
+    let edges = || {
+        let powers = [0, 12, 21, 30, 39, 47, 48, 52, 63].map(|bit| 1u64 << bit);
+        let about = |n: u64| [n.wrapping_sub(K4), n.wrapping_sub(1), n, n.wrapping_add(K4)];
+        powers
+            .into_iter()
+            .chain([0, (1u64 << 63) + (1 << 47), (1u64 << 47).wrapping_neg()])
+            .flat_map(move |n: u64| about(n).into_iter().chain(about(n.wrapping_neg())))
+    };
+    for (at, len) in edges().flat_map(|at| edges().map(move |len| (at, len))) {
+        let is_paged = len != 0 && at % K4 == 0 && len % K4 == 0;
+        let fits = is_paged && reaches(at.into(), u128::from(at) + u128::from(len));
+        // An address of 64 bits as the format's own: what does not come back has no bits.
+        let address = F::Address::from_bits(at & ((1 << 48) - 1));
+        if address.value() != at {
+            assert!(!reaches(at.into(), u128::from(at) + 1), "{at:#x}");
+            continue;
+        }
+        let found = crate::tables::range::<F>(address, len);
+        assert_eq!(found.is_ok(), fits, "{len:#x} from {at:#x}");
+        if let Ok((from, end)) = found {
+            assert_eq!((F::Address::from_bits(from).value(), end - from), (at, len));
+        }
+    }
+}
+
+#[test]
+fn ranges_end_where_four_levels_do_and_never_wrap() {
+    ranges_are_checked::<Ept>(|_, end| end <= 1 << 48);
+    // The lower half, and the upper, which begins with a sign.
+    ranges_are_checked::<Long>(|at, end| {
+        end <= 1 << 47 || (1 << 64) - (1 << 47) <= at && end <= 1 << 64
+    });
+}
