@@ -194,7 +194,7 @@ impl Stages {
     /// Each target with the inputs that are kept, and some more.
     fn fuzzing(&mut self) -> Result<()> {
         let mut clippy = fuzz::command("clippy");
-        clippy.args(["--all-targets", "--", "-D", "warnings"]);
+        clippy.args(["--all-targets", "--no-deps", "--", "-D", "warnings"]);
         let lints = commands_pass(vec![clippy])?;
         let faults = fuzz::build()?.try_all(&FUZZ)?;
         for fault in &faults {

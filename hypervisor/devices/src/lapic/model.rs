@@ -1,5 +1,10 @@
 //! A processor and a guest over [`Lapic`], in the manual's words: for the tests here and of crates above this one.
-#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a panic is a failed test"
+)]
 #![cfg_attr(
     not(test),
     allow(dead_code, unused_imports, reason = "the tests here use more of it")
