@@ -428,6 +428,7 @@ fn write(cpu: &CpuState, value: Value, near: Option<u64>) -> ControlWrite {
             cr4: cpu.cr4,
             efer: cpu.efer,
             cs_long: cpu.is_64_bit(),
+            bars_ia32e: cpu.segments[CpuState::CS].rights & 1 << 13 != 0,
         },
     }
 }

@@ -156,6 +156,11 @@ const HOST: HostState = HostState {
     pat: PAT,
 };
 
+const WIDTHS: AddressWidths = AddressWidths {
+    physical: 39,
+    linear: 48,
+};
+
 const PAT: u64 = 0x0007_0406_0007_0406;
 
 fn capabilities() -> &'static Capabilities {
@@ -194,6 +199,7 @@ impl Guest {
                 start: &start.state(),
                 pat: PAT,
                 guest_cr4: if owns_more { owned.bits() } else { 0 },
+                physical_bits: WIDTHS.physical,
                 tsc_offset: 0,
                 vpid: 1,
                 host: &HOST,
@@ -231,10 +237,6 @@ impl Guest {
 
     /// The rules of VM entry that the VMCS breaks.
     pub(super) fn failures(&self) -> Vec<Failure> {
-        const WIDTHS: AddressWidths = AddressWidths {
-            physical: 39,
-            linear: 48,
-        };
         let mut failures = Vec::new();
         check(&self.fields, capabilities(), WIDTHS, &mut |failure| {
             failures.push(failure);

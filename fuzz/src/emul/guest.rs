@@ -152,6 +152,7 @@ fn cpu(state: &State) -> CpuState {
         cr3: TABLES[0],
         cr4: Cr4::PAE.bits(),
         efer: (Efer::LME | Efer::LMA | Efer::NXE).bits(),
+        physical_bits: 52,
         segments: [data, code, data, data, null, null],
     }
 }
