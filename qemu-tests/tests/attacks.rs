@@ -15,7 +15,9 @@ const NEWEST: &str = "tigerlake";
 
 const ATTACKS: &[Attack] = &[
     attack("indices"),
+    attack("addresses").ways(WILD).reports(UNSUPPORTED),
     attack("noncanonical"),
+    attack("delivery").ways(ENDLESS).reports(EXIT_LOOP),
     attack("privilege"),
     attack("instructions"),
     attack("msrs_and_ports").also(NEWEST),
@@ -54,6 +56,29 @@ const ATTACKS: &[Attack] = &[
         ]),
     attack("steps"),
 ];
+
+/// What the processor itself would have to read or write where nothing is.
+const WILD: &[Way] = &[
+    Way::ends("cr3", "unsupported"),
+    Way::ends("table", "unsupported"),
+    Way::ends("pointers", "unsupported"),
+    Way::ends("gdt", "unsupported"),
+    Way::ends("idt", "unsupported"),
+    Way::ends("stack", "unsupported"),
+    Way::ends("frame", "unsupported"),
+    Way::ends("state", "unsupported"),
+];
+const UNSUPPORTED: &[&str] =
+    &[r"^(cr3|table|pointers|gdt|idt|stack|frame|state) warn bulkhead: vm: "];
+
+/// Deliveries without end: one in which no instruction is ever begun is given up, the others go on until they are stopped.
+const ENDLESS: &[Way] = &[
+    Way::ends("ac", "exit-loop"),
+    Way::ends("db", "stopped"),
+    Way::ends("gp", "stopped"),
+    Way::ends("pf", "stopped"),
+];
+const EXIT_LOOP: &[&str] = &[r"^ac warn bulkhead: vm: "];
 
 /// An attacker with more lives than one ends by resets.
 const RESETS: &[&str] = &[r"^attacker info bulkhead: vm: end reason=reset "];

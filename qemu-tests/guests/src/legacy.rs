@@ -50,7 +50,8 @@ pub struct Ended {
 
 // Pages below 640 KiB, where code of 16 bits is, away from what the loader has put there.
 const STUBS: u64 = 0x7_0000;
-const CODE: u64 = 0x7_1000;
+/// Where code runs
+pub const CODE: u64 = 0x7_1000;
 const DATA: u64 = 0x7_2000;
 /// A page of data: DS has its segment in 16-bit code, ES has one that begins at 640 KiB.
 pub const SCRATCH: u64 = 0x7_3000;
@@ -83,8 +84,20 @@ fn get(at: u64) -> u32 {
 /// If it is too long.
 #[must_use]
 pub fn run(mode: Mode, registers: Registers, code: &[u8]) -> Ended {
+    run_with(mode, registers, code, &[])
+}
+
+/// The same with other gates of protected mode: a vector, and its descriptor.
+///
+/// # Panics
+/// As above.
+#[must_use]
+pub fn run_with(mode: Mode, registers: Registers, code: &[u8], gates: &[(u8, u64)]) -> Ended {
     assert!(code.len() < 64);
     tables();
+    for (number, gate) in gates {
+        set(IDT + 8 * u64::from(*number), *gate);
+    }
     put(CODE, code);
     put(CODE + code.len() as u64, &LEAVE);
     set(0, u64::from(mode as u32));

@@ -62,6 +62,26 @@ macro_rules! guest {
     };
 }
 
+/// The claims of an attacker, which are tried unless a word of the command line has it go one of its ways, from most of which nobody
+/// comes back.
+#[macro_export]
+macro_rules! attacker {
+    ($ways:expr; $($claim:path),+ $(,)?) => {
+        extern "C" fn guest_main() {
+            for (word, way) in $ways {
+                if $crate::cmdline::has(word) {
+                    $crate::say!("guest: goes {word}");
+                    way();
+                    return;
+                }
+            }
+            $crate::verdict::try_all(&[$((stringify!($claim), $claim)),+]);
+        }
+        $crate::from_start!();
+        $crate::at_start!();
+    };
+}
+
 /// A guest that makes no claims: it starts in 64-bit mode, does what this function does, and switches its machine off.
 #[macro_export]
 macro_rules! program {

@@ -50,6 +50,12 @@ pub(crate) struct Way {
     pub(crate) end: &'static str,
 }
 
+impl Way {
+    pub(crate) const fn ends(word: &'static str, end: &'static str) -> Way {
+        Way { word, end }
+    }
+}
+
 /// How a life of an attacker ends before its last one, when it asks what to do: the next looks for what is left of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Life {
