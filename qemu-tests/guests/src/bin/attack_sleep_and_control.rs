@@ -365,11 +365,8 @@ fn a_split_lock_is_whole_and_its_switches_are_absent() -> Verdict {
     };
     same!(raised(by), Some((vector::AC.0, 0)), "with AC");
     // SAFETY: as above.
-    same!(
-        unsafe { (at as *const u64).read_unaligned() },
-        sum,
-        "after #AC"
-    );
+    let after = unsafe { (at as *const u64).read_unaligned() };
+    same!(after, sum, "after #AC");
     Ok(())
 }
 
