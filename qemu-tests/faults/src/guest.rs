@@ -296,6 +296,7 @@ impl Guest {
                 guest_cr4: 0,
                 tsc_offset: 0,
                 vpid: 1,
+                physical_bits: hw::cpuid::address_widths().physical,
                 host: &machine.host,
                 pointers: Pointers {
                     eptp: Eptp::new(self.nested.root(), MemoryType::WriteBack, false),

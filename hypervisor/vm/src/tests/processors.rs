@@ -270,6 +270,10 @@ impl Both {
                 }
                 continue;
             }
+            // It would not have got to send it after that.
+            if i == from && message == Message::Nmi && p.inbox.contains(&Message::Init) {
+                continue;
+            }
             p.inbox.push(message);
             if !p.told && i != from {
                 p.kicks += 1;
