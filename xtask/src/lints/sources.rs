@@ -4,7 +4,14 @@ use anyhow::{Context, Result};
 use std::path::Path;
 
 /// The folders that hold them.
-const FOLDERS: &[&str] = &["boot", "guest-loader", "hypervisor", "qemu-tests", "xtask"];
+const FOLDERS: &[&str] = &[
+    "boot",
+    "fuzz",
+    "guest-loader",
+    "hypervisor",
+    "qemu-tests",
+    "xtask",
+];
 
 /// A source file.
 pub(super) struct Source {
