@@ -68,6 +68,7 @@ fn with_gate(
     let at = gate(vector);
     // SAFETY: the gate is put back.
     let before = unsafe { at.read_volatile() };
+    // SAFETY: as above.
     unsafe { at.write_volatile(change(before)) };
     let verdict = test();
     // SAFETY: as above.
