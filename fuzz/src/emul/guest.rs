@@ -68,7 +68,7 @@ impl Guest {
         let code = CODE_GPA + INSTRUCTION % PAGE as u64;
         let written = [
             self.ram.write_from(Gpa(STACK_GPA), &*state.stack),
-            self.ram.write_from(Gpa(code), bytes),
+            self.ram.write_from(Gpa(code), &super::native::code(bytes)),
         ];
         assert_eq!(written, [Ok(()); 2]);
         let mut cpu = cpu(state);

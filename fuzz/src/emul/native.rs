@@ -26,6 +26,13 @@ pub(super) const END_OF_USER: u64 = 0x7fff_ffff_f000;
 /// A breakpoint in one byte
 const INT3: u8 = 0xcc;
 
+/// The instruction and what stands behind it, which it may read: breakpoints, as far as the longest of another input could reach.
+pub(super) fn code(bytes: &[u8]) -> [u8; 32] {
+    let mut code = [INT3; 32];
+    code[..bytes.len()].copy_from_slice(bytes);
+    code
+}
+
 /// A fault, as Linux tells it.
 #[derive(Clone, Copy)]
 pub(super) struct Fault {
@@ -154,9 +161,7 @@ impl Native {
             }
         }
         write(STACK, &*state.stack);
-        write(INSTRUCTION, bytes);
-        let end = INSTRUCTION + bytes.len() as u64;
-        write(end, &[INT3; 16]);
+        write(INSTRUCTION, &code(bytes));
         let mut registers = [0; 23];
         for (at, value) in GPRS.iter().zip(state.gprs) {
             registers[*at as usize] = value as i64;
