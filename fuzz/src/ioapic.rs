@@ -206,7 +206,7 @@ fn step(chip: &mut IoApic, model: &mut Model, op: Op) {
             masked,
         } => {
             let entry =
-                0x30 + u32::from(vector & 3) | u32::from(level) << 15 | u32::from(masked) << 16;
+                (0x30 + u32::from(vector & 3)) | u32::from(level) << 15 | u32::from(masked) << 16;
             write(chip, model, 0x10 + 2 * (pin & 3), entry)
         }
         Op::Pin(pin, asserted) => {
