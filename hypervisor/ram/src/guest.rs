@@ -311,6 +311,10 @@ mod tests {
 
     /// The last page that an address can name, which ends at 2^64.
     #[test]
+    #[cfg_attr(
+        miri,
+        ignore = "Miri stops over atomic accesses of one place in several sizes"
+    )]
     fn at_the_end_of_the_address_space_no_range_wraps_to_its_beginning() {
         const LAST: u64 = u64::MAX - 0xfff;
         let mut ram = two_slots();
@@ -322,7 +326,7 @@ mod tests {
             .chain(LAST..=LAST + 0x20)
             .chain(u64::MAX - 0x40..=u64::MAX)
         {
-            for len in (0..bytes.len()).step_by(if cfg!(miri) { 7 } else { 1 }) {
+            for len in 0..bytes.len() {
                 let end = u128::from(at) + len as u128;
                 let fits = len == 0 || at < LAST && end <= u128::from(LAST);
                 let read = ram.read_into(Gpa(at), &mut bytes[..len]);
