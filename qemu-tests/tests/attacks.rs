@@ -51,7 +51,7 @@ const ATTACKS: &[Attack] = &[
         }])
         .reports(&[
             r"^switch warn bulkhead: vm: hardware task switch$",
-            r"^switch warn bulkhead: vm: (vcpu=|code |exit at=|VM-exit information)",
+            r"^switch warn bulkhead: vm: (vcpu=|code |exit at=|vmcs )",
             r"^switch warn bulkhead: vm: end reason=unsupported ",
         ]),
     attack("steps"),

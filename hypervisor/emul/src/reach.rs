@@ -9,7 +9,7 @@ use spec::Gva;
 use spec::cpu::{Gpr, Gprs};
 use spec::state::CpuState;
 
-/// The largest operand is that of XSAVE, and the furthest stack access that of ENTER; neither reaches further.
+/// The largest operand is that of XSAVE, and no stack access is further from RSP.
 const FURTHEST: u64 = 64 << 10;
 
 /// Whether the instruction of these bytes can have accessed `linear`. Where that is hard to tell it can.
@@ -85,12 +85,12 @@ fn operand(i: &Instruction) -> Operand {
         | M::Popfq
         | M::Call
         | M::Ret
-        | M::Enter
-        | M::Leave
             if i.op_kinds().all(is_plain) && !loads_segment(i) =>
         {
             Operand::Stack
         }
+        // They read by RBP, too.
+        M::Enter | M::Leave => Operand::Other,
         M::Retf
         | M::Iret
         | M::Iretd

@@ -64,8 +64,8 @@ fn whose(word: u64) -> Option<(u64, u64)> {
     let of = word.wrapping_mul(INVERSE);
     let (id, at) = (of >> 56, of & ((1 << 56) - 1));
     let known = id == OWN || NEIGHBOURS.contains(&id);
-    // Those of registers are of the first few addresses.
-    (known && at < END && (at.is_multiple_of(8) || at < 16)).then_some((id, at))
+    // Those of registers are of the first few addresses. That of zero is no more than a byte, as programs have them.
+    (known && at != 0 && at < END && (at.is_multiple_of(8) || at < 16)).then_some((id, at))
 }
 
 fn read(at: u64) -> u64 {
