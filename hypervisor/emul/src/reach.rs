@@ -89,8 +89,8 @@ fn operand(i: &Instruction) -> Operand {
         {
             Operand::Stack
         }
-        // They read by RBP, too.
-        M::Enter | M::Leave => Operand::Other,
+        // They read by RBP, and by a sum with AL.
+        M::Enter | M::Leave | M::Xlatb => Operand::Other,
         M::Retf
         | M::Iret
         | M::Iretd

@@ -137,11 +137,17 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
         let operation = match vcpu.instructions.fetch(&fault.cpu, &self.memory) {
             Ok(operation) => operation,
             // Not the instruction that came here, for that one was fetched, and made this access.
-            Err(Error::Outside(_)) => return Answer::RetryAfresh,
-            Err(Error::Unsupported(code)) if !emul::may_access(&code, &fault.cpu, gprs, linear) => {
-                return Answer::RetryAfresh;
+            Err(e) => {
+                let changed = match &e {
+                    Error::Outside(_) => true,
+                    Error::Unsupported(code) => !emul::may_access(code, &fault.cpu, gprs, linear),
+                    _ => false,
+                };
+                if changed && vcpu.tries_afresh(fault.cpu.rip, linear.0) {
+                    return Answer::RetryAfresh;
+                }
+                return failed(vcpu, &fault.cpu, e);
             }
-            Err(e) => return failed(vcpu, &fault.cpu, e),
         };
         let mut outside = Outside {
             vm: self,

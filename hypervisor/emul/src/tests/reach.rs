@@ -16,7 +16,7 @@ fn an_instruction_reaches_its_operand_its_stack_or_what_is_hard_to_tell() {
     (gprs.0[7], gprs.0[6]) = (CHIP, 0x1000);
     let reaches = |code: &[u8], linear| may_access(&Code::new(code), &cpu, &gprs, Gva(linear));
     // (code, reaches the chip, reaches the stack)
-    let cases: [(&[u8], bool, bool); 16] = [
+    let cases: [(&[u8], bool, bool); 17] = [
         (&[0x90], false, false),
         (&[0x0f, 0xc8], false, false),            // bswap eax
         (&[0x48, 0x8d, 0x07], false, false),      // lea rax, [rdi]
@@ -33,6 +33,7 @@ fn an_instruction_reaches_its_operand_its_stack_or_what_is_hard_to_tell() {
         (&[0x48, 0xcf], true, true),              // iretq
         (&[0xc8, 0x10, 0x90, 0x90], true, true),  // enter: by RBP, too
         (&[0xc9], true, true),                    // leave
+        (&[0xd7], true, true),                    // xlatb
     ];
     for (code, chip, stack) in cases {
         assert_eq!(reaches(code, CHIP), chip, "{code:x?} and the chip");

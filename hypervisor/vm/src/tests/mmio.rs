@@ -106,6 +106,21 @@ fn code_that_is_gone_is_left_to_the_processor() {
     }
 }
 
+/// The fault: an instruction that we took for one that cannot have made an access was tried again without end.
+#[test]
+fn code_that_stays_what_it_is_is_not_tried_again_without_end() {
+    let mut m = Machine::new(1);
+    let mut again = 0;
+    while m.access(0, &flat(3), &[0x90, 0xc3], APIC.into(), Access::Read) == Answer::RetryAfresh {
+        again += 1;
+        assert!(again < 1000);
+    }
+    assert!(again > 10, "another processor may be at it");
+    // Elsewhere it is tried again.
+    let answer = m.access(0, &flat(3), &[0x90, 0xc3], (APIC + 8).into(), Access::Read);
+    assert_eq!(answer, Answer::RetryAfresh);
+}
+
 #[test]
 fn code_that_was_changed_meanwhile_is_left_to_the_processor() {
     let changed: [&[u8]; 9] = [
