@@ -5,7 +5,7 @@
 use crate::host::Core;
 use crate::stop;
 use crate::vcpu::Vcpu;
-use exits::{Answer, Exit, Stop};
+use exits::{Exit, Stop};
 use hw::entry::Outcome;
 use plan::Exits;
 use spec::Ticks;
@@ -64,14 +64,8 @@ pub(crate) fn run(core: &mut Core, vcpu: &mut Vcpu, limit: Ticks) -> Over {
         let effect = vmx.apply(&mut vcpu.vmcs, answer);
         let software = &mut vcpu.software;
         software.flight.record(exited, kind, &exit, vmx.last_rip());
-        let tries_again = match answer {
-            // A write to a local APIC that the processor carries exits behind its instruction.
-            Answer::Retry => kind != Kind::ApicWrite,
-            Answer::RetryAfresh => true,
-            Answer::Inject(_) => vmx.was_delivering(),
-            _ => false,
-        };
-        if tries_again && software.is_stuck(kind) {
+        // A write to a local APIC that the processor carries exits behind its instruction.
+        if vmx.tries_again() && kind != Kind::ApicWrite && software.is_stuck(kind) {
             return Over::Stop(Stop::ExitLoop);
         }
         if effect != Effect::None

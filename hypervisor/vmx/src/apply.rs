@@ -52,8 +52,14 @@ impl Vcpu {
     /// Turns `answer` into changes of the VMCS.
     pub fn apply(&mut self, vmcs: &mut impl Vmcs, answer: Answer) -> Effect {
         match answer {
-            Answer::Retry => Effect::None,
-            Answer::RetryAfresh => Effect::FlushLinear { pdptes: false },
+            Answer::Retry => {
+                self.again = true;
+                Effect::None
+            }
+            Answer::RetryAfresh => {
+                self.again = true;
+                Effect::FlushLinear { pdptes: false }
+            }
             Answer::Advance => {
                 self.advance(vmcs);
                 Effect::None
@@ -74,7 +80,10 @@ impl Vcpu {
                 self.last_rip = advance_rip(vmcs, u64::from(length), Some(rflags)).rip;
                 Effect::None
             }
-            Answer::Inject(event) => self.inject(vmcs, event),
+            Answer::Inject(event) => {
+                self.again = self.delivering;
+                self.inject(vmcs, event)
+            }
             // HLT ends at once if a trap of its own is pending.
             Answer::Halt => {
                 if self.advance(vmcs) {

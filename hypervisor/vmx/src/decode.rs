@@ -19,6 +19,7 @@ impl Vcpu {
         let exit_reason = ExitReason(vmcs.read(vmcs::EXIT_REASON) as u32);
         let basic = exit_reason.basic();
         self.delivering = false;
+        self.again = false;
         self.last_rip = 0;
         if exit_reason.is_entry_failure() {
             // The event that was queued still is.

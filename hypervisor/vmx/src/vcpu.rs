@@ -56,8 +56,10 @@ pub struct Vcpu {
     pub(crate) timer_shift: u8,
     /// Bits of the guest's physical addresses
     pub(crate) physical_bits: u8,
-    /// See [`Vcpu::was_delivering`]
+    /// The last exit cut the delivery of an event short
     pub(crate) delivering: bool,
+    /// See [`Vcpu::tries_again`]
+    pub(crate) again: bool,
     /// See [`Vcpu::last_rip`]
     pub(crate) last_rip: u64,
 }
@@ -102,6 +104,7 @@ impl Vcpu {
             timer_shift: controls.timer_shift,
             physical_bits,
             delivering: false,
+            again: false,
             last_rip: 0,
         }
     }
@@ -113,11 +116,12 @@ impl Vcpu {
         self.last_rip
     }
 
-    /// Whether the last exit cut the delivery of an event short: the guest has completed no instruction since that began.
+    /// Whether the guest has completed no instruction by the last exit: it tries the same again, or an event is delivered in place of one whose
+    /// delivery that exit cut short.
     #[inline]
     #[must_use]
-    pub const fn was_delivering(&self) -> bool {
-        self.delivering
+    pub const fn tries_again(&self) -> bool {
+        self.again
     }
 
     /// CR0 as the guest sees it.
