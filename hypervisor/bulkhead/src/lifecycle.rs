@@ -251,7 +251,8 @@ fn ended(runner: &Runner, guest: &'static Guest) {
     match next {
         Next::Again(after) => {
             if end.is_crash() {
-                let after_ms = tsc.nanos(after) / 1_000_000;
+                // Ticks are whole, so that a round number of milliseconds comes back as a bit less.
+                let after_ms = tsc.nanos(after).saturating_add(500_000) / 1_000_000;
                 let crashes = guest.life.crashes();
                 log::line(
                     Level::Info,
