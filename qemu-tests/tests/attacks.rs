@@ -39,7 +39,8 @@ const ATTACKS: &[Attack] = &[
         }])
         .reports(&[r"^bootstrap info bulkhead: vm: end reason=reset "]),
     attack("timers"),
-    attack("sleep_and_control"),
+    // Not in the default set until the fault is mended that it finds: an interrupt between STI and HLT, now and then.
+    attack("sleep_and_control").found_a_fault(),
     attack("control_bits"),
     attack("vmx"),
     // Hardware task switches are not carried out: the limit that is stated, and the report that says so.

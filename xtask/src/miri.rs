@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 const TOOLCHAIN: &str = "nightly";
 
-/// What is run: package, and the tests' names by a part of them. Those that are left out take minutes each.
-const TESTS: &[(&str, &[&str])] = &[
+/// What is run: package, the tests' names by a part of them, and what Miri is told besides. Tests that are left out take minutes each.
+const TESTS: &[(&str, &[&str], &str)] = &[
     (
         "ram",
         &[
@@ -19,10 +19,15 @@ const TESTS: &[(&str, &[&str])] = &[
             "parts_of_frames",
             "given_back_twice",
         ],
+        // Guest memory is read and written in words of all sizes, and over atomic accesses of one place in several sizes Miri's model
+        // of weak memory stops with an error of its own.
+        " -Zmiri-disable-weak-memory-emulation",
     ),
-    ("paging", &["an_ept_entry", "an_overlap", "ranges_end"]),
-    ("vm", &["mailbox"]),
+    ("paging", &["an_ept_entry", "an_overlap", "ranges_end"], ""),
+    ("vm", &["mailbox"], ""),
 ];
+/// Proptest looks for where it would keep a failure, which is a folder outside of what Miri shows.
+const FLAGS: &str = "-Zmiri-disable-isolation";
 
 /// What is said where it is not.
 pub const MISSING: &str =
@@ -38,9 +43,10 @@ pub fn is_here() -> bool {
 
 /// The runs, one a package.
 pub fn runs() -> impl Iterator<Item = Command> {
-    TESTS.iter().map(|(package, names)| {
+    TESTS.iter().map(|(package, names, flags)| {
         let mut command = command(&["test", "--quiet", "--package", package, "--lib", "--"]);
         command.args(*names);
+        command.env("MIRIFLAGS", format!("{FLAGS}{flags}"));
         command
     })
 }
@@ -69,8 +75,7 @@ fn command(arguments: &[&str]) -> Command {
         .env_remove("RUSTC")
         .env("CARGO_TARGET_DIR", workspace::target().join("miri"))
         .env("PROPTEST_RNG_SEED", "1")
-        // Proptest looks for where it would keep a failure, which is a folder outside of what Miri shows.
-        .env("MIRIFLAGS", "-Zmiri-disable-isolation");
+        .env("MIRIFLAGS", FLAGS);
     let mut command = bound::to_us(&command);
     command.stdin(Stdio::null());
     command

@@ -64,6 +64,12 @@ impl Recorder {
         self.row
     }
 
+    /// How many exits there have been in a row by which the guest has completed no instruction, the last one among them.
+    #[must_use]
+    pub fn row(&self) -> u32 {
+        if self.last == self.count { self.row } else { 0 }
+    }
+
     /// What was kept, the last first, each as it is shown.
     pub fn last_first(&self) -> impl Iterator<Item = impl fmt::Display> {
         let kept = self.count.min(KEPT as u32);

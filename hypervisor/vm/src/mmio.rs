@@ -143,7 +143,7 @@ impl<M: GuestMem, L: SerialLine> Vm<M, L> {
                     Error::Unsupported(code) => !emul::may_access(code, &fault.cpu, gprs, linear),
                     _ => false,
                 };
-                if changed && vcpu.tries_afresh(fault.cpu.rip, linear.0) {
+                if changed && vcpu.tries_afresh() {
                     return Answer::RetryAfresh;
                 }
                 return failed(vcpu, &fault.cpu, e);

@@ -38,8 +38,6 @@ pub struct Vcpu {
     pub unemulated: Option<emul::Error>,
     /// Its last exits, for that report too
     pub flight: Recorder,
-    /// Where code that cannot have made an access was tried again last, which access that was, and how often in a row
-    afresh: (u64, u64, u32),
     /// What it has done to emulated memory last
     pub(crate) instructions: emul::Cache,
 }
@@ -68,8 +66,8 @@ impl Wants {
 /// takes a handful, and where another processor's writes have an instruction tried again they do not come in step for ever.
 const ENDLESS: u32 = 1 << 16;
 
-/// How often code that does not look like what came there is tried again before it is taken for what came there.
-const TRIES: u32 = 64;
+/// How often in a row code that does not look like what came there is tried again before it is taken for that.
+const TRIES: u32 = 1 << 10;
 
 impl Vcpu {
     /// A vCPU as after power-on: the first runs, the others wait to be started. `clock_shift` is the policy's.
@@ -93,7 +91,6 @@ impl Vcpu {
             pdptes: [0; 4],
             unemulated: None,
             flight: Recorder::default(),
-            afresh: (0, 0, 0),
             instructions: emul::Cache::default(),
         }
     }
@@ -188,17 +185,10 @@ impl Vcpu {
         self.flight.repeats(kind) >= ENDLESS
     }
 
-    /// Whether the instruction at `rip`, which does not look as if it had accessed `at`, is worth another try: code that another processor
-    /// changes is another one the next time.
+    /// Whether code that does not look like what came here is worth another try: what another processor changes is another the next time.
     #[must_use]
-    pub(crate) fn tries_afresh(&mut self, rip: u64, at: u64) -> bool {
-        let (last_rip, last_at, count) = self.afresh;
-        let count = match (last_rip, last_at) == (rip, at) {
-            true => count.saturating_add(1),
-            false => 1,
-        };
-        self.afresh = (rip, at, count);
-        count <= TRIES
+    pub(crate) fn tries_afresh(&self) -> bool {
+        self.flight.row() < TRIES
     }
 
     /// When the core must look at this vCPU again at the latest, for its own timer.
