@@ -20,8 +20,8 @@ const TESTS: &[(&str, &[&str], &str)] = &[
             "given_back_twice",
         ],
         // Guest memory is read and written in words of all sizes, and over atomic accesses of one place in several sizes Miri's model
-        // of weak memory stops with an error of its own.
-        " -Zmiri-disable-weak-memory-emulation",
+        // of weak memory stops with an error of its own. The tests' memory is leaked on purpose.
+        " -Zmiri-disable-weak-memory-emulation -Zmiri-ignore-leaks",
     ),
     ("paging", &["an_ept_entry", "an_overlap", "ranges_end"], ""),
     ("vm", &["mailbox"], ""),
