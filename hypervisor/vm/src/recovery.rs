@@ -67,7 +67,10 @@ impl Row {
     /// What follows an end of a VM that has been `up` for so long.
     pub fn next(&mut self, policy: &Policy, end: End, up: Ticks) -> Next {
         if !end.is_crash() {
-            *self = Self::default();
+            // A guest that resets itself between its crashes is in the same row, or it could crash without end.
+            if end != End::Stopped(Stop::Reset) {
+                *self = Self::default();
+            }
             return match end {
                 End::AskedToReset => Next::Again(Ticks(0)),
                 End::Stopped(Stop::Reset) if policy.reboots => Next::Again(Ticks(0)),
@@ -111,6 +114,21 @@ mod tests {
         let again = |ticks| Next::Again(Ticks(ticks));
         assert_eq!([next(1), next(2), next(3)], [100, 200, 250].map(again));
         assert_eq!([next(4), next(999)], [Next::GivenUp; 2]);
+    }
+
+    /// The fault: a reset between two crashes began a new row, so that a guest that does both by turns was started anew without end.
+    #[test]
+    fn a_reset_does_not_end_a_row() {
+        let mut row = Row::default();
+        let reset = End::Stopped(Stop::Reset);
+        for doubled in [100, 200, 250] {
+            assert_eq!(
+                row.next(&POLICY, CRASH, Ticks(1)),
+                Next::Again(Ticks(doubled))
+            );
+            assert_eq!(row.next(&POLICY, reset, Ticks(1)), Next::Again(Ticks(0)));
+        }
+        assert_eq!(row.next(&POLICY, CRASH, Ticks(1)), Next::GivenUp);
     }
 
     #[test]
@@ -171,7 +189,8 @@ mod tests {
             let (mut row, mut count) = (Row::default(), 0);
             for (end, up) in ends {
                 let next = row.next(&policy, end, Ticks(up));
-                if !end.is_crash() || Ticks(up) >= policy.window {
+                let by_order = !end.is_crash() && end != End::Stopped(Stop::Reset);
+                if by_order || end.is_crash() && Ticks(up) >= policy.window {
                     count = 0;
                 }
                 let Next::Again(after) = next else { continue };
